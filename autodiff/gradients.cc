@@ -1,0 +1,206 @@
+#include <rondo/autodiff/gradients.h>
+
+#include <algorithm>
+#include <map>
+
+#include <rondo/graph/op.h>
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo {
+namespace {
+
+class Backward final : public GradContext {
+ public:
+  explicit Backward(Graph g) : graph_(std::move(g)) {}
+
+  Vars run(const Vars& outputs, const Vars& cotangents, const Vars& wrt) {
+    const int32_t end = graph_.size();
+    for (const Var& w : wrt) {
+      depends_.resize(static_cast<size_t>(end));
+      depends_[static_cast<size_t>(w.value().node)] = true;
+    }
+    find_dependents(0, end);
+    for (size_t k = 0; k < outputs.size(); ++k) {
+      if (cotangents[k] && depends(outputs[k].value()))
+        accumulate(outputs[k].value(), cotangents[k]);
+    }
+    // A value whose gradient is asked for keeps it when its own node is passed.
+    for (const Var& w : wrt) wanted_.emplace(w.value(), Var());
+    back(0, end);
+    Vars r;
+    for (const Var& w : wrt) r.push_back(wanted_.at(w.value()));
+    return r;
+  }
+
+  Subgraph vjp_of(const Subgraph& s, const std::vector<bool>& with_cotangent,
+                  const std::vector<int>& wrt) override {
+    Graph b;
+    const auto stand_in = [&](const ValueType& t) {
+      return b.call(placeholder_op(), {}, {{"dtype", t.dtype}, {"shape", t.shape}})[0];
+    };
+    Subgraph r{b, {}, {}};
+    Vars inputs, outputs, cotangents, targets;
+    for (const Value v : s.inputs) {
+      inputs.push_back(stand_in(s.graph.type(v)));
+      r.inputs.push_back(inputs.back().value());
+    }
+    const Vars made = inline_subgraph(s, b, inputs);
+    for (size_t i = 0; i < made.size(); ++i) {
+      if (!with_cotangent[i]) continue;
+      outputs.push_back(made[i]);
+      cotangents.push_back(stand_in(s.graph.type(s.outputs[i])));
+      r.inputs.push_back(cotangents.back().value());
+    }
+    for (const int i : wrt) targets.push_back(inputs[static_cast<size_t>(i)]);
+    for (const Var& d : vjp(outputs, cotangents, targets))
+      r.outputs.push_back(d ? d.value() : Value{});
+    return r;
+  }
+
+  bool wants(size_t i) const override {
+    const Value v = node_->inputs[i];
+    return v && depends(v) && is_float(graph_.type(v).dtype);
+  }
+
+ private:
+  bool depends(Value v) const {
+    return static_cast<size_t>(v.node) < depends_.size() && depends_[static_cast<size_t>(v.node)];
+  }
+
+  // Marks the nodes of [begin, end) that something of `wrt` reaches.
+  void find_dependents(int32_t begin, int32_t end) {
+    depends_.resize(std::max(depends_.size(), static_cast<size_t>(end)));
+    for (int32_t i = begin; i < end; ++i) {
+      const Node& n = graph_.node(i);
+      if (n.op->no_gradient) continue;
+      for (const Value v : n.inputs) {
+        if (v && depends(v)) depends_[static_cast<size_t>(i)] = true;
+      }
+    }
+  }
+
+  void accumulate(Value v, const Var& d) {
+    Var& sum = cotangent_[v];
+    sum = sum ? sum + d : d;
+  }
+
+  // Passes cotangents back through the nodes of [begin, end), last one first.
+  void back(int32_t begin, int32_t end) {
+    for (int32_t i = end - 1; i >= begin; --i) {
+      const Node& n = graph_.node(i);
+      Vars g(n.outputs.size());
+      bool any = false;
+      for (size_t k = 0; k < g.size(); ++k) {
+        const Value v{i, static_cast<int32_t>(k)};
+        const auto it = cotangent_.find(v);
+        if (it == cotangent_.end()) continue;
+        g[k] = it->second;
+        any = true;
+        const auto w = wanted_.find(v);
+        if (w != wanted_.end()) w->second = g[k];
+        cotangent_.erase(it);
+      }
+      if (any) node_back(n, g);
+    }
+  }
+
+  void node_back(const Node& n, const Vars& g) {
+    const bool any = std::any_of(n.inputs.begin(), n.inputs.end(), [&](Value v) {
+      return v && depends(v) && is_float(graph_.type(v).dtype);
+    });
+    if (!any) return;
+    const Call c = call_of(graph_, n);
+    if (n.op->vjp) {
+      refuse_if_asked(n);
+      node_ = &n;
+      const Vars d = n.op->vjp(c, g, *this);
+      for (size_t i = 0; i < d.size(); ++i) {
+        const Value v = n.inputs[i];
+        if (!d[i] || !v || !depends(v)) continue;
+        if (d[i].shape() != graph_.type(v).shape || d[i].dtype() != graph_.type(v).dtype) {
+          fail_internal("the gradient of ", n.op->name, " gives ", d[i].type().str(),
+                        " for operand ", i, " of type ", graph_.type(v).str());
+        }
+        accumulate(v, d[i]);
+      }
+      return;
+    }
+    if (!n.op->lower) {
+      fail(Fault::kUnsupported, n.op->name + ".gradient.missing", "[", n.op->name,
+           "] has no gradient",
+           n.site.file != nullptr ? cat(" (built at ", n.site.file, ":", n.site.line, ")") : "");
+    }
+    refuse_if_asked(n);
+    const int32_t begin = graph_.size();
+    const Vars lowered = n.op->lower(c);
+    const int32_t end = graph_.size();
+    find_dependents(begin, end);
+    for (size_t k = 0; k < g.size(); ++k) {
+      if (g[k] && depends(lowered.at(k).value())) accumulate(lowered[k].value(), g[k]);
+    }
+    back(begin, end);
+  }
+
+  void refuse_if_asked(const Node& n) const {
+    const Signature s = n.op->signature(n.attributes);
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      const Value v = n.inputs[i];
+      const Slot& slot = s.slot_of(i);
+      if (!v || slot.differentiable || !depends(v) || !is_float(graph_.type(v).dtype)) continue;
+      fail(Fault::kUnsupported, cat(n.op->name, ".", slot.name, ".gradient"), "[", n.op->name,
+           "] gives no gradient to ", slot.name,
+           "; pass it through stop_gradient if none is meant\n  signature: ", s.text);
+    }
+  }
+
+  Graph graph_;
+  std::vector<bool> depends_;
+  std::map<Value, Var> cotangent_;
+  std::map<Value, Var> wanted_;
+  const Node* node_ = nullptr;
+};
+
+}  // namespace
+
+Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
+  if (outputs.size() != cotangents.size()) {
+    fail(Fault::kArgument, "vjp.cotangents.count", "[vjp] got ", outputs.size(), " outputs and ",
+         cotangents.size(), " cotangents");
+  }
+  Vars all = outputs;
+  all.insert(all.end(), wrt.begin(), wrt.end());
+  for (const Var& v : all) {
+    if (!v)
+      fail(Fault::kArgument, "vjp.values.empty",
+           "[vjp] an output or a value to differentiate by is an empty Var");
+  }
+  if (all.empty()) return {};
+  Graph g = graph_of(all, "vjp");
+  Vars own_outputs, own_wrt;
+  for (const Var& v : outputs) own_outputs.push_back(g.adopt(v, "vjp"));
+  for (const Var& v : wrt) own_wrt.push_back(g.adopt(v, "vjp"));
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    if (cotangents[k] && cotangents[k].type() != outputs[k].type()) {
+      fail(Fault::kArgument, "vjp.cotangents.type", "[vjp] cotangent ", k, " is ",
+           cotangents[k].type().str(), ", its output ", outputs[k].type().str());
+    }
+  }
+  return Backward(g).run(own_outputs, cotangents, own_wrt);
+}
+
+Vars gradients(const Var& loss, const Vars& wrt, Site at) {
+  if (!loss) fail(Fault::kArgument, "gradients.loss.empty", "[gradients] the loss is an empty Var");
+  if (loss.rank() != 0 || !is_float(loss.dtype())) {
+    fail(Fault::kArgument, "gradients.loss.rank",
+         "[gradients] the loss must be a float scalar, got ", loss.type().str(),
+         "; reduce it with sum or mean");
+  }
+  Vars d = vjp({loss}, {fill_like(loss, 1)}, wrt, at);
+  for (size_t i = 0; i < wrt.size(); ++i) {
+    if (!d[i]) d[i] = fill_like(wrt[i], 0);
+  }
+  return d;
+}
+
+}  // namespace rondo

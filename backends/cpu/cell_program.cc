@@ -1,0 +1,337 @@
+#include <rondo/backends/cpu/cell_program.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <rondo/graph/op.h>
+#include <rondo/graph/rewrite.h>
+#include <rondo/ops/formula.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo::cpu {
+namespace {
+
+using Home = Place::Home;
+
+class Compiler {
+ public:
+  explicit Compiler(const KernelCall& call)
+      : call_(call),
+        layout_(call.node),
+        body_(*call.node.body),
+        symbol_(call.attributes.text("row_symbol")) {}
+
+  std::optional<CellProgram> run() {
+    if (layout_.states == 0 || layout_.xs + layout_.ys == 0) return std::nullopt;
+    program_.dtype = call_.in[0].dtype;
+    if (program_.dtype != f32 && program_.dtype != f64) return std::nullopt;
+    for (size_t i = 0; i < layout_.sums; ++i) {
+      if (body_.outputs[layout_.states + layout_.ys + i]) return std::nullopt;
+    }
+    if (!place_inputs()) return std::nullopt;
+    live_ = live_nodes(body_);
+    for (const int32_t id : live_) {
+      if (body_.graph.node(id).op != &placeholder_op() && !take(body_.graph.node(id)))
+        return std::nullopt;
+    }
+    place_outputs();
+    if (!make_groups() || !make_ends()) return std::nullopt;
+    return std::move(program_);
+  }
+
+ private:
+  // What is known of a value: where it lies (once it does), and from which stage on.
+  struct Known {
+    std::optional<Place> place = {};
+    int stage = 0;
+    bool computed = false;  // by a group
+    bool scalar = false;    // a number, folded into programs
+    double number = 0;
+  };
+
+  bool per_row(Value v) const {
+    const ValueType& t = body_.graph.type(v);
+    return t.dtype == program_.dtype && t.shape.size() == 2 && t.shape[0] == Dim::symbol(symbol_) &&
+           t.shape[1].is_constant();
+  }
+  int64_t width(Value v) const { return body_.graph.type(v).shape.back().constant(); }
+
+  bool place_inputs() {
+    for (size_t i = 0; i < layout_.body_inputs(); ++i) {
+      const Value v = body_.inputs[i];
+      if (i >= layout_.first_shared()) {
+        const Shape& s = body_.graph.type(v).shape;
+        const bool vector =
+            s.size() == 1 && s[0].is_constant() && body_.graph.type(v).dtype == program_.dtype;
+        known_[v] = {};
+        if (vector)
+          known_[v].place = Place{Home::kShared, i - layout_.first_shared(), 0, s[0].constant()};
+        shared_[v] = i - layout_.first_shared();
+        continue;
+      }
+      if (!per_row(v)) return false;
+      const Home home = i < layout_.states            ? Home::kState
+                        : i < layout_.first_per_row() ? Home::kX
+                                                      : Home::kPerRow;
+      const size_t first = i < layout_.states            ? 0
+                           : i < layout_.first_per_row() ? layout_.first_x()
+                                                         : layout_.first_per_row();
+      known_[v].place = Place{home, i - first, 0, width(v)};
+      if (i < layout_.states) program_.state_widths.push_back(width(v));
+    }
+    return true;
+  }
+
+  CellProgram::Stage& stage(int i) {
+    while (static_cast<int>(program_.stages.size()) <= i) program_.stages.emplace_back();
+    return program_.stages[static_cast<size_t>(i)];
+  }
+  Place new_buffer(int64_t width) {
+    program_.buffers.push_back(width);
+    return {Home::kBuffer, program_.buffers.size() - 1, 0, width};
+  }
+
+  // A value that a group computes is given a place as soon as something outside of the group wants
+  // it.
+  Place place_of(Value v) {
+    Known& k = known_.at(v);
+    if (!k.place) k.place = home_of(v);
+    return *k.place;
+  }
+  Place home_of(Value v) {
+    const std::optional<Place> y = y_place(v);
+    return y ? *y : new_buffer(width(v));
+  }
+  // An output of the step that somebody uses can be written where it belongs.
+  std::optional<Place> y_place(Value v) const {
+    for (size_t i = 0; i < layout_.ys; ++i) {
+      if (body_.outputs[layout_.states + i] == v && call_.out[i].present)
+        return Place{Home::kY, i, 0, width(v)};
+    }
+    return std::nullopt;
+  }
+  // The first stage at whose start the value can be read.
+  int ready(Value v) const {
+    const Known& k = known_.at(v);
+    return k.stage + (k.computed ? 1 : 0);
+  }
+
+  bool take(const Node& n) {
+    if (n.op == &constant_op()) return take_constant(n);
+    if (n.op->name == "fill") {
+      known_[{n.id, 0}] = {.scalar = true, .number = n.attributes.number("value")};
+      return n.outputs[0].dtype == program_.dtype;
+    }
+    for (size_t k = 0; k < n.outputs.size(); ++k) {
+      if (!per_row({n.id, static_cast<int32_t>(k)})) return false;
+    }
+    if (n.op->name == "matmul") return take_product(n);
+    if (n.op->name == "split" || n.op->name == "slice") return take_view(n);
+    if (n.op->name == "concat") return take_concat(n);
+    return !n.op->formula.empty() && take_elementwise(n);
+  }
+
+  bool take_constant(const Node& n) {
+    const Tensor& t = n.attributes.tensor("value");
+    Known k;
+    if (t.dtype() != program_.dtype) return false;
+    if (t.size() == 1) {
+      k.scalar = true;
+      k.number = t.at(0);
+    } else if (t.rank() == 1) {
+      k.place = Place{Home::kConstant, 0, 0, t.size(), t.raw()};
+    } else {
+      return false;
+    }
+    known_[{n.id, 0}] = k;
+    return true;
+  }
+
+  bool take_product(const Node& n) {
+    const auto w = shared_.find(n.inputs[1]);
+    if (n.attributes.flag("transpose_a") || w == shared_.end() || !per_row(n.inputs[0]))
+      return false;
+    if (body_.graph.type(n.inputs[1]).shape.size() != 2) return false;
+    const Value v{n.id, 0};
+    const int at = ready(n.inputs[0]);
+    const Place y = home_of(v);
+    known_[v] = {y, at, false};
+    stage(at).moves.emplace_back(CellProgram::Product{place_of(n.inputs[0]), y, w->second,
+                                                      n.attributes.flag("transpose_b"),
+                                                      width(n.inputs[0]), width(v)});
+    return true;
+  }
+
+  bool last_axis(const Node& n) const { return axis_index(n.attributes.integer("axis"), 2) == 1; }
+
+  bool take_view(const Node& n) {
+    if (!last_axis(n) || !per_row(n.inputs[0])) return false;
+    const Place whole = place_of(n.inputs[0]);
+    int64_t column = 0;
+    if (n.op->name == "slice") {
+      const Dim& begin = n.attributes.shape("bounds")[0];
+      if (!begin.is_constant()) return false;
+      column = begin.constant();
+    }
+    for (size_t k = 0; k < n.outputs.size(); ++k) {
+      const Value v{n.id, static_cast<int32_t>(k)};
+      known_[v] = {Place{whole.home, whole.index, whole.column + column, width(v)},
+                   ready(n.inputs[0]), false};
+      column += width(v);
+    }
+    return true;
+  }
+
+  bool take_concat(const Node& n) {
+    if (!last_axis(n)) return false;
+    const Value v{n.id, 0};
+    const Place whole = home_of(v);
+    int at = 0;
+    for (const Value i : n.inputs) {
+      if (!per_row(i) || known_.at(i).scalar) return false;
+      at = std::max(at, ready(i));
+    }
+    int64_t column = 0;
+    for (const Value i : n.inputs) {
+      const Place to{whole.home, whole.index, column, width(i)};
+      column += width(i);
+      Known& k = known_.at(i);
+      if (k.computed && !k.place && !y_place(i)) {
+        k.place = to;  // its group writes it here
+      } else {
+        stage(at).moves.emplace_back(CellProgram::Copy{place_of(i), to});
+      }
+    }
+    known_[v] = {whole, at, false};
+    return true;
+  }
+
+  bool take_elementwise(const Node& n) {
+    if (n.outputs.size() != 1) return false;
+    const Value v{n.id, 0};
+    const int64_t w = width(v);
+    int at = 0;
+    for (const Value i : n.inputs) {
+      const Known& k = known_.at(i);
+      if (k.scalar) continue;
+      if (!k.place && !k.computed) return false;  // a shared matrix
+      if ((k.place ? k.place->width : width(i)) != w) return false;
+      const bool same_group = k.computed && width(i) == w;
+      at = std::max(at, same_group ? k.stage : ready(i));
+    }
+    known_[v] = {std::nullopt, at, true};
+    members_[{at, w}].push_back(n.id);
+    return true;
+  }
+
+  void place_outputs() {
+    for (size_t i = 0; i < body_.outputs.size(); ++i) {
+      const Value v = body_.outputs[i];
+      const bool is_y = i >= layout_.states && i < layout_.states + layout_.ys;
+      if (v && known_.count(v) != 0 && known_.at(v).computed &&
+          (!is_y || call_.out[i - layout_.states].present))
+        place_of(v);
+    }
+    // What a later group reads must lie somewhere.
+    for (const auto& [key, ids] : members_) {
+      for (const int32_t id : ids) {
+        for (const Value i : body_.graph.node(id).inputs) {
+          const Known& k = known_.at(i);
+          if (k.computed && (k.stage != key.first || width(i) != key.second)) place_of(i);
+        }
+      }
+    }
+  }
+
+  bool make_groups() {
+    for (const auto& [key, ids] : members_) {
+      Program p;
+      CellProgram::Group g;
+      g.width = key.second;
+      std::map<Value, int32_t> step;                  // of values in this program
+      std::vector<std::pair<Value, int32_t>> stores;  // values that must be written
+      const auto operand = [&](Value v) -> int32_t {
+        if (const auto it = step.find(v); it != step.end()) return it->second;
+        const Known& k = known_.at(v);
+        if (k.scalar) {
+          p.code.push_back({Fn::kConstant, -1, -1, -1, -1, k.number});
+        } else {
+          p.code.push_back({Fn::kInput, -1, -1, -1, p.inputs++, 0});
+          g.inputs.push_back(*k.place);
+        }
+        return step[v] = static_cast<int32_t>(p.code.size()) - 1;
+      };
+      for (const int32_t id : ids) {
+        const Node& n = body_.graph.node(id);
+        const Program own = program_of(*n.op, n.attributes);
+        std::vector<int32_t> at;
+        for (const Instruction& i : own.code) {
+          if (i.fn == Fn::kInput) {
+            at.push_back(operand(n.inputs[static_cast<size_t>(i.input)]));
+            continue;
+          }
+          Instruction moved = i;
+          for (int32_t* k : {&moved.a, &moved.b, &moved.c}) {
+            if (*k >= 0) *k = at[static_cast<size_t>(*k)];
+          }
+          p.code.push_back(moved);
+          at.push_back(static_cast<int32_t>(p.code.size()) - 1);
+        }
+        step[{id, 0}] = at.back();
+        if (const Known& k = known_.at({id, 0}); k.place)
+          stores.emplace_back(Value{id, 0}, at.back());
+      }
+      std::vector<int32_t> results;
+      for (const auto& [v, at] : stores) {
+        results.push_back(at);
+        g.outputs.push_back(*known_.at(v).place);
+      }
+      if (results.empty()) continue;
+      const std::vector<DType> in(g.inputs.size(), program_.dtype),
+          out(results.size(), program_.dtype);
+      g.program = std::make_unique<TileProgram>(p, results, in, out);
+      if (!g.program->fits()) return false;
+      stage(key.first).groups.push_back(std::move(g));
+    }
+    return true;
+  }
+
+  bool make_ends() {
+    for (size_t i = 0; i < layout_.states; ++i) {
+      const Known& k = known_.at(body_.outputs[i]);
+      if (!k.place ||
+          (k.place->home == Home::kState && (k.place->index != i || k.place->column != 0)))
+        return false;
+      program_.next.push_back(*k.place);
+    }
+    for (size_t i = 0; i < layout_.ys; ++i) {
+      const Value v = body_.outputs[layout_.states + i];
+      if (!v || !call_.out[i].present) continue;
+      const Known& k = known_.at(v);
+      if (!k.place) return false;
+      if (k.place->home == Home::kY && k.place->index == i) continue;
+      program_.ends.push_back({*k.place, Place{Home::kY, i, 0, width(v)}});
+    }
+    return true;
+  }
+
+  const KernelCall& call_;
+  RecurrenceLayout layout_;
+  const Subgraph& body_;
+  std::string symbol_;
+  CellProgram program_;
+  std::vector<int32_t> live_;
+  std::map<Value, Known> known_;
+  std::map<Value, size_t> shared_;
+  std::map<std::pair<int, int64_t>, std::vector<int32_t>>
+      members_;  // (stage, width) -> elementwise nodes
+};
+
+}  // namespace
+
+std::optional<CellProgram> CellProgram::compile(const KernelCall& call) {
+  return Compiler(call).run();
+}
+
+}  // namespace rondo::cpu

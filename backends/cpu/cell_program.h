@@ -1,0 +1,71 @@
+// The body of a recurrence as a program for the recurrent engine: products with resident matrices,
+// and elementwise tile programs between them. Any cell that is made of these runs on the engine,
+// built in or the user's own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include <rondo/backends/cpu/tile_program.h>
+#include <rondo/graph/graph.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/runtime/kernel.h>
+
+namespace rondo::cpu {
+
+/// Where a row of a value lies while a step runs.
+struct Place {
+  enum class Home : uint8_t {
+    kX,         ///< operand: one row of the present step
+    kState,     ///< carried state, before the step
+    kPerRow,    ///< operand: one row
+    kShared,    ///< operand: the same for all rows
+    kConstant,  ///< data of the plan
+    kBuffer,    ///< the engine's own memory
+    kY,         ///< an output of the step
+  };
+  Home home = Home::kBuffer;
+  size_t index = 0;    ///< which of them
+  int64_t column = 0;  ///< first element in the row
+  int64_t width = 0;   ///< elements
+  const std::byte* constant = nullptr;
+};
+
+struct CellProgram {
+  /// y = a W: `shared` is the index of W among the shared operands.
+  struct Product {
+    Place a, y;
+    size_t shared = 0;
+    bool transposed = false;
+    int64_t k = 0, n = 0;
+  };
+  /// An elementwise program over the columns of a row.
+  struct Group {
+    std::unique_ptr<TileProgram> program;
+    std::vector<Place> inputs, outputs;
+    int64_t width = 0;
+  };
+  struct Copy {
+    Place from, to;
+  };
+  /// Done one after the other: first what moves rows, in order, then the groups.
+  struct Stage {
+    std::vector<std::variant<Copy, Product>> moves;
+    std::vector<Group> groups;
+  };
+
+  DType dtype = DType::f32;
+  std::vector<Stage> stages;
+  std::vector<int64_t> buffers;  ///< widths
+  std::vector<Copy> ends;        ///< outputs that no group wrote in place
+  std::vector<Place> next;       ///< where each next state lies at the end of a step
+  std::vector<int64_t> state_widths;
+
+  /// The program of a recurrence's body; none when something in it does not fit.
+  static std::optional<CellProgram> compile(const KernelCall& call);
+};
+
+}  // namespace rondo::cpu

@@ -1,0 +1,34 @@
+#include <rondo/backends/cpu/isa.h>
+
+#include <rondo/graph/error.h>
+
+#include <rondo/backends/cpu/simd_targets.h>
+
+#include <cstdint>
+
+#include <hwy/highway.h>
+
+namespace rondo::cpu {
+std::vector<std::string> isa_names() {
+  std::vector<std::string> r;
+  for (const int64_t t : hwy::SupportedAndGeneratedTargets()) r.emplace_back(hwy::TargetName(t));
+  return r;
+}
+
+std::string isa_name() {
+  const std::vector<std::string> all = isa_names();
+  return all.empty() ? "scalar" : all.front();
+}
+
+void force_isa(const std::string& name) {
+  int64_t wanted = 0;
+  hwy::SetSupportedTargetsForTest(0);
+  for (const int64_t t : hwy::SupportedAndGeneratedTargets()) {
+    if (name == hwy::TargetName(t)) wanted = t;
+  }
+  if (wanted == 0 && !name.empty()) fail(Fault::kUnsupported, "cpu.isa.unknown", "this machine and build have no instruction set ", name);
+  hwy::SetSupportedTargetsForTest(wanted);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+}  // namespace rondo::cpu

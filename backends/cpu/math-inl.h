@@ -1,0 +1,122 @@
+// Elementary functions on Highway vectors: NaN stays NaN, infinities and denormals are right, a few units in the last
+// place. Included once per instruction set, like all of Highway's -inl.h headers.
+#if defined(RONDO_BACKENDS_CPU_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)  // NOLINT: a guard per target
+#ifdef RONDO_BACKENDS_CPU_MATH_INL_H_
+#undef RONDO_BACKENDS_CPU_MATH_INL_H_
+#else
+#define RONDO_BACKENDS_CPU_MATH_INL_H_
+#endif
+
+#include <limits>
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace rondo::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Highway's own functions lose NaN.
+template <class V>
+HWY_INLINE V keep_nan(V x, V y) {
+  return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+
+// 2^n for n in [-126, 127].
+template <class D, class VI>
+HWY_INLINE hn::Vec<D> power_of_two(D d, VI n) {
+  const hn::Rebind<int32_t, D> di;
+  return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
+}
+
+/// e^x, 1 ulp: Cody and Waite's reduction, a polynomial of degree 6, and 2^n in two factors, so that results overflow to
+/// infinity and underflow through the denormals as they should.
+template <class D, class V, HWY_IF_F32_D(D)>
+HWY_INLINE V exp_of(D d, V x) {
+  const hn::Rebind<int32_t, D> di;
+  const V a = hn::Min(hn::Max(x, hn::Set(d, -104.5f)), hn::Set(d, 89.0f));
+  const V n = hn::Round(hn::Mul(a, hn::Set(d, 1.44269504f)));
+  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), a);
+  r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
+  V p = hn::Set(d, 1.9875691500e-4f);
+  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
+  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+  const auto whole = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(whole);
+  p = hn::Mul(hn::Mul(p, power_of_two(d, half)), power_of_two(d, hn::Sub(whole, half)));
+  return keep_nan(x, p);
+}
+template <class D, class V, HWY_IF_F64_D(D)>
+HWY_INLINE V exp_of(D d, V x) {
+  return keep_nan(x, hn::Exp(d, hn::Min(x, hn::Set(d, 710.0))));
+}
+
+/// e^x - 1, 4 ulp.
+template <class D, class V>
+HWY_INLINE V expm1_of(D d, V x) {
+  using T = hn::TFromD<D>;
+  return keep_nan(x, hn::Expm1(d, hn::Min(x, hn::Set(d, sizeof(T) == 4 ? T(89) : T(710)))));
+}
+
+/// Natural logarithm, 4 ulp.
+template <class D, class V>
+HWY_INLINE V log_of(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
+  V y = hn::Log(d, x);
+  y = hn::IfThenElse(hn::Eq(x, infinity), x, y);
+  y = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(infinity), y);
+  y = hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Set(d, std::numeric_limits<T>::quiet_NaN()), y);
+  return keep_nan(x, y);
+}
+
+/// log(1 + x), 4 ulp.
+template <class D, class V>
+HWY_INLINE V log1p_of(D d, V x) {
+  using T = hn::TFromD<D>;
+  const V infinity = hn::Set(d, std::numeric_limits<T>::infinity());
+  const V minus_one = hn::Set(d, T(-1));
+  V y = hn::Log1p(d, x);
+  y = hn::IfThenElse(hn::Eq(x, infinity), x, y);
+  y = hn::IfThenElse(hn::Eq(x, minus_one), hn::Neg(infinity), y);
+  y = hn::IfThenElse(hn::Lt(x, minus_one), hn::Set(d, std::numeric_limits<T>::quiet_NaN()), y);
+  return keep_nan(x, y);
+}
+
+/// tanh, 5 ulp: x P(x^2)/Q(x^2) on |x| <= 8, fitted for least relative error.
+template <class D, class V, HWY_IF_F32_D(D)>
+HWY_INLINE V tanh_of(D d, V x) {
+  const V sign = hn::And(hn::SignBit(d), x);
+  const V a = hn::Min(hn::Abs(x), hn::Set(d, 8.0f));
+  const V u = hn::Mul(a, a);
+  V p = hn::Set(d, 2.351044862e-11f);
+  p = hn::MulAdd(p, u, hn::Set(d, -1.470496880e-08f));
+  p = hn::MulAdd(p, u, hn::Set(d, 9.878918528e-06f));
+  p = hn::MulAdd(p, u, hn::Set(d, 2.985890972e-03f));
+  p = hn::MulAdd(p, u, hn::Set(d, 1.297925073e-01f));
+  p = hn::MulAdd(p, u, hn::Set(d, 1.0f));
+  V q = hn::MulAdd(hn::Set(d, 2.372072043e-04f), u, hn::Set(d, 2.402804436e-02f));
+  q = hn::MulAdd(q, u, hn::Set(d, 4.631256681e-01f));
+  q = hn::MulAdd(q, u, hn::Set(d, 1.0f));
+  return keep_nan(x, hn::Or(sign, hn::Min(hn::Div(hn::Mul(a, p), q), hn::Set(d, 1.0f))));
+}
+template <class D, class V, HWY_IF_F64_D(D)>
+HWY_INLINE V tanh_of(D d, V x) {
+  return keep_nan(x, hn::Tanh(d, hn::Max(hn::Min(x, hn::Set(d, 350.0)), hn::Set(d, -350.0))));
+}
+
+/// 1 / (1 + e^-x), 3 ulp.
+template <class D, class V>
+HWY_INLINE V sigmoid_of(D d, V x) {
+  const V one = hn::Set(d, hn::TFromD<D>(1));
+  return hn::Div(one, hn::Add(one, exp_of(d, hn::Neg(x))));
+}
+
+}  // namespace rondo::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

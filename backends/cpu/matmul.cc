@@ -1,0 +1,58 @@
+#include <rondo/backends/cpu/matmul.h>
+
+#include <algorithm>
+
+namespace rondo::cpu {
+namespace {
+
+constexpr int64_t kWidestTile = 512;  // columns: b's part of a tile stays in L2
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Length of each of the equal parts of `length`, none much longer than `want`.
+int64_t part_of(int64_t length, int64_t want, int64_t grain) {
+  const int64_t parts = std::max<int64_t>(1, ceil_div(length, want));
+  return std::min(length, ceil_div(ceil_div(length, parts), grain) * grain);
+}
+
+}  // namespace
+
+MatmulShape::MatmulShape(const KernelCall& call)
+    : transpose_a(call.attributes.flag("transpose_a")), transpose_b(call.attributes.flag("transpose_b")) {
+  const Dims &a = call.in[0].dims, &b = call.in[1].dims, &y = call.out[0].dims;
+  const size_t rank = a.size();
+  m = y[rank - 2];
+  n = y[rank - 1];
+  k = a[transpose_a ? rank - 2 : rank - 1];
+  for (size_t i = 0; i + 2 < rank; ++i) batches *= a[i];
+  if (b.size() == 2 && !transpose_a) {
+    m *= batches;
+    batches = 1;
+  }
+  a_step = m * k;
+  b_step = b.size() == 2 ? 0 : k * n;
+  y_step = m * n;
+}
+
+MatmulTiles::MatmulTiles(const MatmulShape& s, int64_t work, int64_t grain) {
+  if (s.batches * s.m * s.n == 0) return;
+  columns = part_of(s.n, kWidestTile, grain);
+  const int64_t row_work = columns * std::max<int64_t>(1, s.k);
+  rows = part_of(s.m, std::max(grain, ceil_div(work, row_work)), grain);
+  // A few rows are no division of labour: the columns are divided too.
+  if (const int64_t tile = rows * row_work; tile > 2 * work) {
+    columns = part_of(s.n, std::max(4 * grain, columns * work / tile), grain);
+  }
+  down = ceil_div(s.m, rows);
+  across = ceil_div(s.n, columns);
+  count = s.batches * down * across;
+}
+
+MatmulTiles::Tile MatmulTiles::at(const MatmulShape& s, int64_t piece) const {
+  Tile t{piece / (down * across), piece / across % down * rows, piece % across * columns, 0, 0};
+  t.rows = std::min(rows, s.m - t.row);
+  t.columns = std::min(columns, s.n - t.column);
+  return t;
+}
+
+}  // namespace rondo::cpu

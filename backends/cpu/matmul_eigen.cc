@@ -1,0 +1,73 @@
+// Products by Eigen: f64, and f32 where a vendor's call would cost more than the product or no vendor is there.
+#ifndef EIGEN_DONT_PARALLELIZE
+#define EIGEN_DONT_PARALLELIZE  // the team is the only source of threads
+#endif
+#include <Eigen/Core>
+
+#include <rondo/backends/cpu/matmul.h>
+#include <rondo/backends/cpu/rows.h>
+
+#include <algorithm>
+
+namespace rondo::cpu {
+namespace {
+
+constexpr int64_t kTileWork = 1 << 18;  // multiplications; some 10 us
+constexpr int64_t kGrain = 16;
+
+template <class T>
+class EigenMatmul final : public PreparedKernel {
+ public:
+  explicit EigenMatmul(const KernelCall& call) : shape_(call), tiles_(shape_, kTileWork, kGrain) {}
+
+  void run(const KernelArgs& args) const override {
+    for_pieces(args.context.team, tiles_.count, [&](int64_t piece) { run_tile(args, tiles_.at(shape_, piece)); });
+  }
+
+ private:
+  using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using Stride = Eigen::OuterStride<>;
+  using In = Eigen::Map<const Matrix, Eigen::Unaligned, Stride>;
+  using Out = Eigen::Map<Matrix, Eigen::Unaligned, Stride>;
+
+  void run_tile(const KernelArgs& args, const MatmulTiles::Tile& t) const {
+    const MatmulShape& s = shape_;
+    const T* const a = args.in[0].as<T>() + s.a_at(t.batch, t.row);
+    const T* const b = args.in[1].as<T>() + s.b_at(t.batch, t.column);
+    Out y(args.out[0].as<T>() + s.y_at(t.batch, t.row, t.column), t.rows, t.columns, Stride(s.ldy()));
+    if (s.k == 0) {
+      y.setZero();
+      return;
+    }
+    const In ea(a, s.transpose_a ? s.k : t.rows, s.transpose_a ? t.rows : s.k, Stride(s.lda()));
+    const In eb(b, s.transpose_b ? t.columns : s.k, s.transpose_b ? s.k : t.columns, Stride(s.ldb()));
+    if (!s.transpose_a && !s.transpose_b) {
+      y.noalias() = ea * eb;
+    } else if (!s.transpose_a) {
+      y.noalias() = ea * eb.transpose();
+    } else if (!s.transpose_b) {
+      y.noalias() = ea.transpose() * eb;
+    } else {
+      y.noalias() = ea.transpose() * eb.transpose();
+    }
+  }
+
+  MatmulShape shape_;
+  MatmulTiles tiles_;
+};
+
+}  // namespace
+
+void add_matmul_eigen(std::vector<Kernel>& rows) {
+  rows.push_back({.name = "cpu.matmul.eigen",
+                  .op = "matmul",
+                  .note = "Eigen: f64, and f32 products that are too small for oneDNN",
+                  .supports = [](const KernelCall& call) { return all_of_type(call, {f32, f64}); },
+                  .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+                    if (call.in[0].dtype == f64) return std::make_unique<EigenMatmul<double>>(call);
+                    return std::make_unique<EigenMatmul<float>>(call);
+                  },
+                  .cost = 2});
+}
+
+}  // namespace rondo::cpu

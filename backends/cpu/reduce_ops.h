@@ -1,0 +1,31 @@
+// Vector loops of the reductions and of softmax, one table for each instruction set.
+//
+// The order of every sum is fixed by its length and the instruction set, never by the address or the thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rondo::cpu {
+
+/// Loops over elements of T, for one reduction.
+template <class T>
+struct ReduceOps {
+  /// x[n] reduced to one number; over nothing the identity.
+  T (*row)(const T* x, int64_t n);
+  /// y[c] = x[0][c], x[1][c], ... reduced; rows of x are `stride` elements apart.
+  void (*columns)(const T* x, int64_t rows, int64_t stride, int64_t columns, T* y);
+};
+
+template <class T>
+struct RowOps {
+  ReduceOps<T> sum, max;
+  /// y[n] = softmax of x[n], or its logarithm.
+  void (*softmax)(const T* x, T* y, int64_t n, bool logarithm);
+};
+
+/// The table for the best instruction set that Highway finds now; T = float or double.
+template <class T>
+const RowOps<T>& row_ops();
+
+}  // namespace rondo::cpu

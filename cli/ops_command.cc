@@ -1,0 +1,42 @@
+// `rondo ops`: the vocabulary, from the registry.
+#include <memory>
+
+#include <fmt/core.h>
+
+#include <rondo/ops/register.h>
+
+#include "commands.h"
+#include "ops_text.h"
+
+namespace rondo::tool {
+
+void add_ops(CLI::App& app, Run& run) {
+  struct Arguments {
+    std::string name;
+    bool markdown = false;
+  };
+  auto a = std::make_shared<Arguments>();
+  CLI::App* c = app.add_subcommand("ops", "List the ops, or all about one");
+  CLI::Option* name = c->add_option("name", a->name, "An op; none = a line for each");
+  c->add_flag("--markdown", a->markdown, "The page docs/ops.md")->excludes(name);
+  c->callback([a, &run] {
+    run = [a] {
+      if (a->markdown) {
+        fmt::print("{}", ops_markdown(registry()));
+      } else if (a->name.empty()) {
+        fmt::print("{}", list_ops(registry()));
+      } else if (const OpDef* op = registry().find(a->name)) {
+        fmt::print("{}", describe_op(*op));
+      } else {
+        try {
+          registry().at(a->name);
+        } catch (const Error& e) {
+          throw UsageError(e.what());  // it names the closest spelling
+        }
+      }
+      return 0;
+    };
+  });
+}
+
+}  // namespace rondo::tool

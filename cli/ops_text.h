@@ -1,0 +1,17 @@
+// What the registry says of its ops, for people: on a terminal and as the page docs/ops.md.
+#pragma once
+
+#include <string>
+
+#include <rondo/graph/op.h>
+
+namespace rondo::tool {
+
+/// One line for each op: its name and what it does.
+std::string list_ops(const OpRegistry& registry);
+/// All of an op: signature, meaning, attributes, names elsewhere.
+std::string describe_op(const OpDef& op);
+/// The reference page of all ops. Equal registries give equal text.
+std::string ops_markdown(const OpRegistry& registry);
+
+}  // namespace rondo::tool

@@ -1,0 +1,19 @@
+// The one upcall of the library: builders on `Tensor` reach execution through this function, which
+// `runtime` defines.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <rondo/graph/attribute.h>
+#include <rondo/graph/graph.h>
+#include <rondo/graph/tensor.h>
+
+namespace rondo {
+
+/// Runs one op now, on the same kernels that a plan would use. Null tensors are absent operands;
+/// results that were not asked for are null. Errors: those of the op, as in a graph.
+std::vector<Tensor> eager_call(const OpDef& op, const std::vector<Tensor>& inputs,
+                               const Attributes& attributes, CallOptions options);
+
+}  // namespace rondo

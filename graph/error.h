@@ -1,0 +1,67 @@
+// The one error type of the library, and the place in a user's program that it points at.
+//
+// Every refusal carries a stable rule code (`op.argument.rule`, e.g. `matmul.b.dim`), says who is
+// at fault and what to do next. The library never aborts and never validates with assert.
+#pragma once
+
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace rondo {
+
+/// Who can mend it: the caller (argument), the environment or a missing kernel (unsupported), or we
+/// (internal).
+enum class Fault { kArgument, kUnsupported, kInternal };
+
+/// A line of the user's program. Taken by a default argument, so that errors can say where a node
+/// was built.
+struct Site {
+  const char* file = nullptr;
+  int line = 0;
+
+  static Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
+
+/// What every function of the library throws. `what()` is complete: op, argument, got, wanted, and
+/// where it was built.
+class Error : public std::runtime_error {
+ public:
+  Error(Fault fault, std::string code, const std::string& message)
+      : std::runtime_error(message), fault_(fault), code_(std::move(code)) {}
+
+  Fault fault() const { return fault_; }
+  /// The stable rule code, `op.argument.rule`.
+  const std::string& code() const { return code_; }
+
+ private:
+  Fault fault_;
+  std::string code_;
+};
+
+/// Joins values into a string through operator<<.
+template <class... A>
+std::string cat(const A&... a) {
+  std::ostringstream s;
+  (s << ... << a);
+  return std::move(s).str();
+}
+
+template <class... A>
+[[noreturn]] void fail(Fault fault, std::string code, const A&... message) {
+  throw Error(fault, std::move(code), cat(message...));
+}
+
+/// A broken promise of our own: says so, and names the place.
+template <class... A>
+[[noreturn]] void fail_internal(const A&... message) {
+  throw Error(Fault::kInternal, "rondo.internal",
+              cat("internal error (please report it): ", message...));
+}
+
+}  // namespace rondo

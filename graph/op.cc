@@ -1,0 +1,146 @@
+#include <rondo/graph/op.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace rondo {
+namespace {
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t up = row[j];
+      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = up;
+    }
+  }
+  return row[b.size()];
+}
+
+template <class Names>
+std::string closest(std::string_view name, const Names& names) {
+  std::string best;
+  size_t distance = 4;  // further away is no hint
+  for (const auto& n : names) {
+    const size_t d = edit_distance(name, n);
+    if (d < distance) {
+      distance = d;
+      best = n;
+    }
+  }
+  return best.empty() ? "" : "; did you mean '" + best + "'?";
+}
+
+AttributeValue checked_value(const InferContext& c, const AttributeDef& def, AttributeValue v) {
+  // A whole number may be written where a float is wanted.
+  if (const auto* i = v.get<int64_t>(); i != nullptr && def.default_value.get<double>() != nullptr)
+    v = static_cast<double>(*i);
+  if (v.type_name() != def.default_value.type_name()) {
+    c.refuse(def.name, "type", def.name, " must be of type ", def.default_value.type_name(),
+             ", got ", v.str(), " of type ", v.type_name());
+  }
+  if (const auto* s = v.get<std::string>();
+      s != nullptr && !def.one_of.empty() &&
+      std::find(def.one_of.begin(), def.one_of.end(), *s) == def.one_of.end()) {
+    std::string known;
+    for (const std::string& o : def.one_of) known += " " + o;
+    c.refuse(def.name, "value", def.name, " is \"", *s, "\", but must be one of", known);
+  }
+  const auto in_range = [&](double x) {
+    if (std::isnan(x)) c.refuse(def.name, "nan", def.name, " is NaN");
+    if (def.min && x < *def.min)
+      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at least ", *def.min);
+    if (def.max && x > *def.max)
+      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at most ", *def.max);
+  };
+  if (const auto* d = v.get<double>()) in_range(*d);
+  if (const auto* i = v.get<int64_t>()) in_range(static_cast<double>(*i));
+  return v;
+}
+
+}  // namespace
+
+const Var& Call::operator[](std::string_view name) const {
+  static const Var none;
+  const int i = signature_.input(name);
+  if (i >= 0)
+    return static_cast<size_t>(i) < inputs_.size() ? inputs_[static_cast<size_t>(i)] : none;
+  const int o = signature_.output(name);
+  if (o < 0) fail_internal("op ", op_.name, " has no operand or result '", name, "'");
+  return static_cast<size_t>(o) < outputs_.size() ? outputs_[static_cast<size_t>(o)] : none;
+}
+
+const OpDef& OpRegistry::add(OpDef def) {
+  if (def.name.empty() || def.doc.empty())
+    fail(Fault::kArgument, "registry.op.incomplete", "op '", def.name, "' needs a name and a doc");
+  if (ops_.count(def.name) != 0)
+    fail(Fault::kArgument, "registry.op.taken", "an op called '", def.name,
+         "' is registered already");
+  def.parsed = parse_signature(def.sig);
+  auto p = std::make_unique<OpDef>(std::move(def));
+  const OpDef& r = *p;
+  ops_.emplace(r.name, std::move(p));
+  return r;
+}
+
+const OpDef* OpRegistry::find(std::string_view name) const {
+  const auto it = ops_.find(name);
+  return it == ops_.end() ? nullptr : it->second.get();
+}
+
+const OpDef& OpRegistry::at(std::string_view name) const {
+  if (const OpDef* d = find(name)) return *d;
+  std::vector<std::string> names;
+  for (const auto& [n, d] : ops_) names.push_back(n);
+  fail(Fault::kArgument, "registry.op.unknown", "unknown op '", name, "'", closest(name, names));
+}
+
+std::vector<const OpDef*> OpRegistry::all() const {
+  std::vector<const OpDef*> r;
+  for (const auto& [n, d] : ops_) r.push_back(d.get());
+  return r;
+}
+
+Attributes complete_attributes(const InferContext& c, const Attributes& given) {
+  const auto& defs = c.op().attributes;
+  Attributes r;
+  for (const AttributeDef& d : defs) {
+    const AttributeValue* v = given.find(d.name);
+    if (v == nullptr && d.required)
+      c.refuse(d.name, "missing", "attribute ", d.name, " is required and was not given");
+    r.set(d.name, v == nullptr ? d.default_value : checked_value(c, d, *v));
+  }
+  for (const auto& [name, value] : given.items()) {
+    if (r.has(name)) continue;
+    std::vector<std::string> names;
+    for (const AttributeDef& d : defs) names.push_back(d.name);
+    c.refuse(name, "unknown", "has no attribute '", name, "'", closest(name, names));
+  }
+  return r;
+}
+
+Call call_of(const Graph& g, const Node& n) {
+  Vars in;
+  in.reserve(n.inputs.size());
+  for (const Value v : n.inputs) in.push_back(v ? g.var(v) : Var());
+  // Ops whose signature depends on attributes keep the operands' names in the general form too.
+  return {*n.op, n.op->parsed, n.attributes, std::move(in), g.vars_of(n.id), n.body};
+}
+
+std::vector<ValueType> infer_call(const OpDef& op, const Attributes& attributes,
+                                  std::span<const ValueType> inputs, std::string_view node_name,
+                                  Site site, const Subgraph* body, bool* undecided) {
+  const Signature own = op.sig_of ? op.signature(attributes) : Signature{};
+  const InferContext c(op, op.sig_of ? own : op.parsed, attributes, inputs, node_name, site, body);
+  if (op.check) op.check(c);
+  std::vector<ValueType> out = infer_by_signature(c, !op.infer);
+  if (op.infer) out = op.infer(c);
+  if (undecided != nullptr) *undecided = c.undecided();
+  return out;
+}
+
+}  // namespace rondo

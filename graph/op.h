@@ -1,0 +1,161 @@
+// The definition of an op: everything that is true about it, in one block, and the registry that
+// holds them all.
+//
+// An op is defined once, in ops/<family>.cc (or in a user's program, registered the same way).
+// Builders, shape checks, error texts, gradients, tests, documentation and files all come from
+// here.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rondo/graph/attribute.h>
+#include <rondo/graph/graph.h>
+#include <rondo/graph/signature.h>
+
+namespace rondo {
+
+/// A node seen by its op's own functions: operands, results and attributes by the names of the
+/// signature.
+class Call {
+ public:
+  Call(const OpDef& op, const Signature& signature, const Attributes& attributes, Vars inputs,
+       Vars outputs, std::shared_ptr<const Subgraph> body)
+      : op_(op),
+        signature_(signature),
+        attributes_(attributes),
+        inputs_(std::move(inputs)),
+        outputs_(std::move(outputs)),
+        body_(std::move(body)) {}
+
+  const OpDef& op() const { return op_; }
+  const Attributes& attributes() const { return attributes_; }
+  const Vars& inputs() const { return inputs_; }
+  const Vars& outputs() const { return outputs_; }
+  const std::shared_ptr<const Subgraph>& body() const { return body_; }
+  const Signature& signature() const { return signature_; }
+
+  /// The operand called `name`; null when it is optional and absent.
+  const Var& operator[](std::string_view name) const;
+  bool has(std::string_view name) const { return static_cast<bool>((*this)[name]); }
+  const Var& in(size_t i) const { return inputs_.at(i); }
+  const Var& out(size_t i) const { return outputs_.at(i); }
+  Graph graph() const { return graph_of(inputs_, "call"); }
+
+  bool flag(std::string_view name) const { return attributes_.flag(name); }
+  int64_t integer(std::string_view name) const { return attributes_.integer(name); }
+  double number(std::string_view name) const { return attributes_.number(name); }
+  const std::string& text(std::string_view name) const { return attributes_.text(name); }
+
+ private:
+  const OpDef& op_;
+  const Signature& signature_;
+  const Attributes& attributes_;
+  Vars inputs_, outputs_;
+  std::shared_ptr<const Subgraph> body_;
+};
+
+/// How an op with a body differentiates it, and asks which gradients are wanted; implemented by
+/// `autodiff`.
+class GradContext {
+ public:
+  virtual ~GradContext() = default;
+  /// The gradient of a subgraph as a subgraph: inputs are those of `s`, then a cotangent for each
+  /// output `o` with `with_cotangent[o]`; outputs are the gradients of `s.inputs[wrt[k]]`, null
+  /// where there is none.
+  virtual Subgraph vjp_of(const Subgraph& s, const std::vector<bool>& with_cotangent,
+                          const std::vector<int>& wrt) = 0;
+  /// Whether the gradient of operand `i` of the present call is used.
+  virtual bool wants(size_t i) const = 0;
+};
+
+/// A way in which generated tests call the op.
+struct Sample {
+  struct Input {
+    Dims dims;
+    double low = -1, high = 1;        ///< values are drawn evenly from here
+    DType dtype = DType::f64;         ///< floats follow the dtype under test
+    std::vector<double> values = {};  ///< given, instead of drawn
+    bool absent = false;
+  };
+  std::vector<Input> inputs;
+  Attributes attributes = {};
+  std::string label = {};
+};
+
+/// The name of an op, or of one of its operands or attributes, in another system.
+struct Alias {
+  std::string system;  ///< "SameDiff", "libnd4j", "MXNet", "ONNX", "PyTorch", "Keras"
+  std::string name;    ///< there
+  std::string of;      ///< here: empty for the op itself, else an operand, result or attribute
+};
+
+using InferFn = std::function<std::vector<ValueType>(const InferContext&)>;
+/// One gradient per operand, null = none flows there. `g`: one cotangent per output, null = zero.
+using VjpFn = std::function<Vars(const Call& c, const Vars& g, GradContext& context)>;
+/// The op's meaning in other ops, one Var per output (null for outputs that were not asked for).
+using LowerFn = std::function<Vars(const Call& c)>;
+
+struct OpDef {
+  std::string name = {};
+  std::string sig = {};
+  /// Formula, meaning, source.
+  std::string doc = {};
+  std::vector<AttributeDef> attributes = {};
+  std::vector<Alias> aliases = {};
+  /// Signature that depends on a configuration; overrides `sig`, which then is the general form for
+  /// the docs.
+  std::function<std::string(const Attributes&)> sig_of = {};
+  /// Shapes that no signature can say; dtypes and presence are still checked by the signature.
+  InferFn infer = {};
+  /// Rules on attributes together; throws by InferContext::refuse.
+  std::function<void(const InferContext&)> check = {};
+  VjpFn vjp = {};
+  LowerFn lower = {};
+  /// Elementwise: y as a formula of the inputs (ops/formula.h); serves every backend.
+  std::string formula = {};
+  /// Gradients are zero almost everywhere, or the op takes no float: no vjp is needed.
+  bool no_gradient = false;
+  /// Must be kept apart by common subexpressions and never folded (reads state, draws random
+  /// numbers).
+  bool opaque = false;
+  std::vector<Sample> samples = {};
+  Signature parsed = {};  ///< of `sig`, filled by the registry
+
+  /// The signature under these attributes.
+  Signature signature(const Attributes& attributes) const {
+    return sig_of ? parse_signature(sig_of(attributes)) : parsed;
+  }
+};
+
+/// All ops by name. Registration is explicit: see ops/register.h.
+class OpRegistry {
+ public:
+  /// Adds a definition; an Error when the name is taken or the definition is not whole.
+  const OpDef& add(OpDef def);
+  const OpDef& at(std::string_view name) const;  ///< an Error names the closest spelling
+  const OpDef* find(std::string_view name) const;
+  std::vector<const OpDef*> all() const;  ///< sorted by name
+
+ private:
+  std::map<std::string, std::unique_ptr<OpDef>, std::less<>> ops_;
+};
+
+/// Fills in defaults and checks names, types, ranges and spellings.
+Attributes complete_attributes(const InferContext& c, const Attributes& given);
+
+/// The call that a node is, its operands and results as Vars of `g`.
+Call call_of(const Graph& g, const Node& n);
+
+/// Infers the outputs of a call; sets `undecided` when some equality must be checked again once
+/// symbols are bound.
+std::vector<ValueType> infer_call(const OpDef& op, const Attributes& attributes,
+                                  std::span<const ValueType> inputs, std::string_view node_name,
+                                  Site site, const Subgraph* body, bool* undecided);
+
+}  // namespace rondo

@@ -1,0 +1,104 @@
+// A tensor: dtype, shape and a shared immutable buffer, contiguous and row-major. Writing copies a
+// shared buffer first.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <rondo/graph/dim.h>
+#include <rondo/graph/dtype.h>
+#include <rondo/graph/error.h>
+
+namespace rondo {
+
+class Tensor {
+ public:
+  /// No tensor: an optional operand that is absent.
+  Tensor() = default;
+  /// All zero. Errors: a negative dimension, a size that overflows.
+  Tensor(DType dtype, Dims dims);
+  /// A scalar of f32; literals beside other dtypes are converted by the operators.
+  explicit Tensor(float value) : Tensor(scalar(f32, value)) {}
+
+  /// Copies `values`, which must be as many as `dims` says.
+  template <class T>
+  static Tensor of(Dims dims, std::span<const T> values) {
+    Tensor t(dtype_of<T>, std::move(dims));
+    t.check_count(static_cast<int64_t>(values.size()));
+    std::copy(values.begin(), values.end(), t.mutable_data<T>());
+    return t;
+  }
+  template <class T>
+  static Tensor of(Dims dims, const std::vector<T>& values) {
+    return of<T>(std::move(dims), std::span<const T>(values));
+  }
+  template <class T>
+  static Tensor of(Dims dims, std::initializer_list<T> values) {
+    return of<T>(std::move(dims), std::span<const T>(values.begin(), values.size()));
+  }
+  static Tensor scalar(DType dtype, double value);
+  static Tensor full(DType dtype, Dims dims, double value);
+  /// Looks at the caller's memory, which `owner` keeps alive (or the caller, when null). Never
+  /// written through.
+  static Tensor view(DType dtype, Dims dims, const void* data,
+                     std::shared_ptr<const void> owner = nullptr);
+
+  explicit operator bool() const { return data_ != nullptr; }
+  DType dtype() const { return dtype_; }
+  const Dims& dims() const { return dims_; }
+  int64_t dim(size_t axis) const { return dims_.at(axis); }
+  size_t rank() const { return dims_.size(); }
+  int64_t size() const { return count_; }
+  size_t bytes() const { return static_cast<size_t>(count_) * size_of(dtype_); }
+
+  /// The elements; T must be the tensor's own type.
+  template <class T>
+  const T* data() const {
+    check_type(dtype_of<T>);
+    return reinterpret_cast<const T*>(data_);
+  }
+  template <class T>
+  std::span<const T> values() const {
+    return {data<T>(), static_cast<size_t>(count_)};
+  }
+  /// For writing: a buffer that others share is copied first.
+  template <class T>
+  T* mutable_data() {
+    check_type(dtype_of<T>);
+    return reinterpret_cast<T*>(raw_mutable());
+  }
+  const std::byte* raw() const { return data_; }
+  std::byte* raw_mutable();
+
+  /// Element `i` of the flat order, as a double, whatever the dtype.
+  double at(int64_t i) const;
+  /// The only element of a tensor of size 1.
+  double item() const;
+  /// The same numbers in another dtype (rounded to nearest even; floats to integers towards zero).
+  Tensor to(DType dtype) const;
+  /// The same buffer under another shape of the same size.
+  Tensor reshaped(Dims dims) const;
+  /// Same dtype, shape and bits.
+  bool same_bits(const Tensor& other) const;
+  bool operator==(const Tensor& other) const { return same_bits(other); }
+
+ private:
+  void check_type(DType wanted) const;
+  void check_count(int64_t got) const;
+
+  DType dtype_ = DType::f32;
+  Dims dims_;
+  int64_t count_ = 0;
+  std::shared_ptr<const void> owner_;
+  const std::byte* data_ = nullptr;
+  bool writable_ = false;  // the buffer is ours
+};
+
+/// 64-byte aligned memory, shared.
+std::shared_ptr<std::byte> allocate_aligned(size_t bytes);
+
+}  // namespace rondo

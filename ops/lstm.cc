@@ -1,0 +1,475 @@
+#include <rondo/ops/lstm.h>
+
+#include <algorithm>
+
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/linear.h>
+#include <rondo/ops/nn.h>
+#include <rondo/ops/random.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/ops/register.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo {
+namespace {
+
+// Which elementwise op an activation is, and which numbers it takes.
+struct Activation {
+  std::string_view name, op;
+  bool alpha, beta;
+};
+constexpr Activation kActivations[] = {
+    {"TANH", "tanh", false, false},
+    {"RELU", "relu", false, false},
+    {"SIGMOID", "sigmoid", false, false},
+    {"AFFINE", "affine", true, true},
+    {"LEAKY_RELU", "leaky_relu", true, false},
+    {"THRESHHOLD_RELU", "thresholded_relu", true, false},
+    {"SCALED_TANH", "scaled_tanh", true, true},
+    {"HARD_SIGMOID", "hard_sigmoid", false, false},
+    {"ELU", "elu", true, false},
+    {"SOFTSIGN", "softsign", false, false},
+    {"SOFTPLUS", "softplus", false, false},
+};
+
+// `position`: "gate", "cell" or "out"; the prefix of three attributes.
+Var activate(const Call& c, const std::string& position, const Var& x) {
+  const std::string& name = c.text(position + "_act");
+  const auto row = std::find_if(std::begin(kActivations), std::end(kActivations),
+                                [&](const Activation& a) { return a.name == name; });
+  Attributes numbers;
+  if (row->alpha) numbers.set("alpha", c.number(position + "_alpha"));
+  if (row->beta) numbers.set("beta", c.number(position + "_beta"));
+  return apply(row->op, {x}, numbers)[0];
+}
+
+struct Weights {
+  Var wx, wr, b, wp;
+};
+struct State {
+  Var h, c;
+};
+
+// The equations of one step, for x [B,I].
+State step(const Call& call, const Var& x, const State& last, const Weights& w) {
+  Var z = matmul(x, w.wx);
+  if (w.b) z = z + w.b;
+  z = z + matmul(last.h, w.wr);
+  const Vars gates = split(z, 4, -1);
+  const Vars peep = w.wp ? split(w.wp, 3, -1) : Vars(3);
+  const auto with_peephole = [&](size_t gate, size_t p, const Var& c) {
+    return peep[p] ? gates[gate] + c * peep[p] : gates[gate];
+  };
+  const Var i = activate(call, "gate", with_peephole(0, 0, last.c));
+  const Var f = activate(call, "gate", with_peephole(1, 1, last.c));
+  const Var g = activate(call, "cell", gates[2]);
+  Var c = f * last.c + i * g;
+  if (const double bound = call.number("cell_clip"); bound > 0) c = clip(c, -bound, bound);
+  const Var o = activate(call, "gate", with_peephole(3, 2, c));
+  return {o * activate(call, "out", c), c};
+}
+
+std::vector<AttributeDef> cell_attributes() {
+  const std::vector<std::string> names(kActivationNames.begin(), kActivationNames.end());
+  std::vector<AttributeDef> r;
+  r.push_back({"gate_act", "SIGMOID", "activation of the gates i, f, o", names});
+  r.push_back({"cell_act", "TANH", "activation of the candidate g", names});
+  r.push_back({"out_act", "TANH", "activation of the cell state in the output", names});
+  r.push_back({"cell_clip", 0.0, "bound of the cell state; 0 = none", {}, 0});
+  for (const std::string position : {"gate", "cell", "out"}) {
+    for (const std::string number : {"alpha", "beta"})
+      r.push_back({position + "_" + number, 0.0, number + " of the activation, where it has one"});
+  }
+  return r;
+}
+
+std::vector<AttributeDef> layer_attributes() {
+  std::vector<AttributeDef> r = cell_attributes();
+  r.push_back({"data_format",
+               "TNS",
+               "layout of x and y",
+               {kDataFormatNames.begin(), kDataFormatNames.end()}});
+  r.push_back({"direction_mode",
+               "FWD",
+               "direction, or how two are joined",
+               {kDirectionNames.begin(), kDirectionNames.end()}});
+  r.push_back({"ret_full_sequence", true, "gives y"});
+  r.push_back({"ret_last_h", false, "gives last_h"});
+  r.push_back({"ret_last_c", false, "gives last_c"});
+  return r;
+}
+
+bool bidirectional(const Attributes& a) { return a.text("direction_mode").rfind("BIDIR", 0) == 0; }
+
+std::string layer_signature(const Attributes& a) {
+  const std::string &format = a.text("data_format"), &mode = a.text("direction_mode");
+  const std::string d = bidirectional(a) ? "2," : "";
+  const std::string h = mode == "BIDIR_CONCAT" ? "2*H" : "H";
+  const auto sequence = [&](const std::string& features) {
+    return format == "NTS"   ? "[B,T," + features + "]"
+           : format == "NST" ? "[B," + features + ",T]"
+                             : "[T,B," + features + "]";
+  };
+  const std::string y = mode == "BIDIR_EXTRA_DIM" ? "[T,2,B,H]" : sequence(h);
+  return "x" + sequence("I") + ", input_weights[" + d + "I,4*H], recurrent_weights[" + d +
+         "H,4*H], biases[" + d + "4*H]?, max_ts_length[B]:int?!, y_last[" + d + "B,H]?, c_last[" +
+         d + "B,H]?, peephole_weights[" + d + "3*H]? -> y" + y + ", last_h[" + d + "B,H], last_c[" +
+         d + "B,H]";
+}
+
+void check_layer(const InferContext& c) {
+  const Attributes& a = c.attributes();
+  const std::string &format = a.text("data_format"), &mode = a.text("direction_mode");
+  if ((format == "T2NS") != (mode == "BIDIR_EXTRA_DIM")) {
+    c.refuse("data_format", "direction", "data_format ", format, " with direction_mode ", mode,
+             ": T2NS and BIDIR_EXTRA_DIM must be used together");
+  }
+  if (!a.flag("ret_full_sequence") && !a.flag("ret_last_h") && !a.flag("ret_last_c")) {
+    c.refuse("outputs", "none",
+             "no output is asked for; set ret_full_sequence, ret_last_h or ret_last_c");
+  }
+}
+
+std::vector<ValueType> infer_layer(const InferContext& c) {
+  std::vector<ValueType> r = infer_by_signature(c, true);
+  r[0].present = c.attributes().flag("ret_full_sequence");
+  r[1].present = c.attributes().flag("ret_last_h");
+  r[2].present = c.attributes().flag("ret_last_c");
+  return r;
+}
+
+Var direction_of(const Var& v, int64_t d) { return v ? squeeze(slice(v, 0, d, d + 1), 0) : v; }
+
+// One direction, time-major: y [T,B,H], last h and c [B,H].
+struct Direction {
+  Var y, h, c;
+};
+Direction run_direction(const Call& call, const Var& x, const Weights& w, const Var& lengths,
+                        State first, bool reverse, bool align_end) {
+  const Dim &steps = x.dim(0), &rows = x.dim(1), &hidden = w.wr.dim(0);
+  const bool from_zero = !first.h && !first.c;
+  for (Var* s : {&first.h, &first.c}) {
+    if (!*s) *s = fill(x.graph(), x.dtype(), {rows, hidden}, 0);
+  }
+  RecurrenceInputs in{
+      .states = {first.h, first.c}, .xs = {x}, .reverse = reverse, .origin = "lstm_layer"};
+  if (lengths && align_end) {
+    in.begin =
+        reshape(cast(x.graph().call(registry().at("dimensions"), {}, {{"shape", Shape{steps}}})[0],
+                     lengths.dtype()),
+                {}) -
+        lengths;
+  } else {
+    in.end = lengths;
+  }
+  const RecurrenceResult r =
+      recurrence(in, [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+        const State next = step(call, xs[0], {s[0], s[1]}, w);
+        return {.states = {next.h, next.c}, .ys = {next.h}};
+      });
+  Direction d{r.ys[0], r.finals[0], r.finals[1]};
+  if (lengths && !from_zero) {  // an empty row gives zeros, not its first state
+    const Var ran = expand_dims(greater(lengths, 0), 1);
+    d.h = where(ran, d.h, 0);
+    d.c = where(ran, d.c, 0);
+  }
+  return d;
+}
+
+// Axes of x in the order time, batch, features; and back.
+struct Format {
+  std::string_view name;
+  std::vector<int64_t> to_time_major, from_time_major;
+};
+const Format& format_of(std::string_view name) {
+  static const Format kFormats[] = {{"TNS", {}, {}},
+                                    {"T2NS", {}, {}},
+                                    {"NTS", {1, 0, 2}, {1, 0, 2}},
+                                    {"NST", {2, 0, 1}, {1, 2, 0}}};
+  return *std::find_if(std::begin(kFormats), std::end(kFormats),
+                       [&](const Format& f) { return f.name == name; });
+}
+
+Vars lower_layer(const Call& c) {
+  const Format& format = format_of(c.text("data_format"));
+  const std::string& mode = c.text("direction_mode");
+  const Var x = format.to_time_major.empty() ? c["x"] : transpose(c["x"], format.to_time_major);
+  Var lengths = c["max_ts_length"];
+  if (lengths)
+    lengths = apply("check_range", {lengths},
+                    {{"bounds", Shape{0, x.dim(0)}}, {"what", "lstm_layer.max_ts_length"}})[0];
+  const Weights all{c["input_weights"], c["recurrent_weights"], c["biases"], c["peephole_weights"]};
+
+  Var y, h, last_c;
+  if (!bidirectional(c.attributes())) {
+    const bool back = mode == "BWD";
+    const Direction d = run_direction(c, x, all, lengths, {c["y_last"], c["c_last"]}, back, back);
+    y = d.y;
+    h = d.h;
+    last_c = d.c;
+  } else {
+    Direction d[2];
+    for (const int64_t k : {0, 1}) {
+      const Weights w{direction_of(all.wx, k), direction_of(all.wr, k), direction_of(all.b, k),
+                      direction_of(all.wp, k)};
+      d[k] = run_direction(c, x, w, lengths,
+                           {direction_of(c["y_last"], k), direction_of(c["c_last"], k)}, k == 1,
+                           false);
+    }
+    const auto stack = [](const Var& a, const Var& b, int64_t axis) {
+      return concat<Var>({expand_dims(a, axis), expand_dims(b, axis)}, axis);
+    };
+    if (c.flag("ret_full_sequence")) {
+      y = mode == "BIDIR_SUM"      ? d[0].y + d[1].y
+          : mode == "BIDIR_CONCAT" ? concat<Var>({d[0].y, d[1].y}, -1)
+                                   : stack(d[0].y, d[1].y, 1);
+    }
+    if (c.flag("ret_last_h")) h = stack(d[0].h, d[1].h, 0);
+    if (c.flag("ret_last_c")) last_c = stack(d[0].c, d[1].c, 0);
+  }
+  if (y && !format.from_time_major.empty()) y = transpose(y, format.from_time_major);
+  return {c.flag("ret_full_sequence") ? y : Var(), c.flag("ret_last_h") ? h : Var(),
+          c.flag("ret_last_c") ? last_c : Var()};
+}
+
+constexpr std::string_view kCellBatch =
+    "x[B,I], input_weights[I,4*H], recurrent_weights[H,4*H], biases[4*H]?, y_last[B,H]?, "
+    "c_last[B,H]?, peephole_weights[3*H]? -> h[B,H], c[B,H]";
+constexpr std::string_view kCellVector =
+    "x[I], input_weights[I,4*H], recurrent_weights[H,4*H], biases[4*H]?, y_last[H]?, c_last[H]?, "
+    "peephole_weights[3*H]? -> h[H], c[H]";
+
+std::vector<ValueType> infer_cell(const InferContext& c) {
+  static const Signature kBatch = parse_signature(kCellBatch);
+  static const Signature kVector = parse_signature(kCellVector);
+  return c.infer_as(c.has(0) && c[0].shape.size() == 1 ? kVector : kBatch);
+}
+
+Vars lower_cell(const Call& c) {
+  const bool vector = c["x"].rank() == 1;
+  const auto rows = [&](const Var& v) { return vector && v ? expand_dims(v, 0) : v; };
+  const Var x = rows(c["x"]);
+  State first{rows(c["y_last"]), rows(c["c_last"])};
+  for (Var* s : {&first.h, &first.c}) {
+    if (!*s) *s = fill(x.graph(), x.dtype(), {x.dim(0), c["recurrent_weights"].dim(0)}, 0);
+  }
+  const State s =
+      step(c, x, first,
+           {c["input_weights"], c["recurrent_weights"], c["biases"], c["peephole_weights"]});
+  return vector ? Vars{squeeze(s.h, 0), squeeze(s.c, 0)} : Vars{s.h, s.c};
+}
+
+const std::vector<Alias> kAliases{{"SameDiff", "lstmLayer", ""},
+                                  {"libnd4j", "lstmLayer", ""},
+                                  {"SameDiff", "inputWeights", "input_weights"},
+                                  {"SameDiff", "recurrentWeights", "recurrent_weights"},
+                                  {"SameDiff", "biases", "biases"},
+                                  {"SameDiff", "peepholeWeights", "peephole_weights"},
+                                  {"SameDiff", "maxTSLength", "max_ts_length"},
+                                  {"SameDiff", "yLast", "y_last"},
+                                  {"SameDiff", "cLast", "c_last"},
+                                  {"SameDiff", "h", "y"},
+                                  {"SameDiff", "hL", "last_h"},
+                                  {"SameDiff", "cL", "last_c"},
+                                  {"SameDiff", "dataFormat", "data_format"},
+                                  {"SameDiff", "directionMode", "direction_mode"},
+                                  {"SameDiff", "gateAct", "gate_act"},
+                                  {"SameDiff", "cellAct", "cell_act"},
+                                  {"SameDiff", "outAct", "out_act"},
+                                  {"SameDiff", "retFullSequence", "ret_full_sequence"},
+                                  {"SameDiff", "retLastH", "ret_last_h"},
+                                  {"SameDiff", "retLastC", "ret_last_c"},
+                                  {"SameDiff", "cellClip", "cell_clip"},
+                                  {"SameDiff", "gateAlpha", "gate_alpha"},
+                                  {"SameDiff", "gateBeta", "gate_beta"},
+                                  {"SameDiff", "cellAlpha", "cell_alpha"},
+                                  {"SameDiff", "cellBeta", "cell_beta"},
+                                  {"SameDiff", "outAlpha", "out_alpha"},
+                                  {"SameDiff", "outBeta", "out_beta"}};
+
+std::vector<Alias> cell_aliases() {
+  std::vector<Alias> r{{"SameDiff", "lstmLayerCell", ""}, {"libnd4j", "lstmLayerCell", ""}};
+  for (const Alias& a : kAliases) {
+    const bool of_layer = a.of.empty() || a.of.rfind("ret_", 0) == 0 || a.of == "data_format" ||
+                          a.of == "direction_mode" || a.of == "max_ts_length" || a.of == "y" ||
+                          a.of.rfind("last_", 0) == 0;
+    if (!of_layer) r.push_back(a);
+  }
+  return r;
+}
+
+std::vector<Sample> layer_samples() {
+  const Sample::Input lengths{{3}, 0, 0, i32, {4, 0, 2}};
+  return {{{{{4, 3, 2}}, {{2, 8}}, {{2, 8}}, {{8}}, lengths, {{3, 2}}, {{3, 2}}, {{6}}},
+           {{"ret_last_h", true}, {"ret_last_c", true}},
+           "peephole, lengths"},
+          {{{{3, 4, 2}},
+            {{2, 2, 8}},
+            {{2, 2, 8}},
+            {{2, 8}},
+            lengths,
+            {{2, 3, 2}},
+            {{2, 3, 2}},
+            {{2, 6}}},
+           {{"data_format", "NTS"}, {"direction_mode", "BIDIR_CONCAT"}, {"ret_last_h", true}},
+           "bidirectional"}};
+}
+
+std::string_view name_of(const auto& names, int value) {
+  if (value < 0 || static_cast<size_t>(value) >= names.size())
+    fail(Fault::kArgument, "lstm_layer.config.enum", "[lstm_layer] a configuration holds ", value,
+         ", which is no name of its enumeration");
+  return names[static_cast<size_t>(value)];
+}
+
+Attributes attributes_of(const LSTMLayerConfig& c, bool layer) {
+  Attributes a{{"gate_act", name_of(kActivationNames, static_cast<int>(c.gate_act))},
+               {"cell_act", name_of(kActivationNames, static_cast<int>(c.cell_act))},
+               {"out_act", name_of(kActivationNames, static_cast<int>(c.out_act))},
+               {"cell_clip", c.cell_clip},
+               {"gate_alpha", c.gate_alpha},
+               {"gate_beta", c.gate_beta},
+               {"cell_alpha", c.cell_alpha},
+               {"cell_beta", c.cell_beta},
+               {"out_alpha", c.out_alpha},
+               {"out_beta", c.out_beta}};
+  if (!layer) return a;
+  a.set("data_format", name_of(kDataFormatNames, c.data_format));
+  a.set("direction_mode", name_of(kDirectionNames, c.direction_mode));
+  a.set("ret_full_sequence", c.ret_full_sequence);
+  a.set("ret_last_h", c.ret_last_h);
+  a.set("ret_last_c", c.ret_last_c);
+  return a;
+}
+
+}  // namespace
+
+void register_lstm(OpRegistry& r) {
+  r.add(
+      {.name = "lstm_layer",
+       .sig = "x[T,B,I], input_weights[I,4*H], recurrent_weights[H,4*H], biases[4*H]?, "
+              "max_ts_length[B]:int?!, y_last[B,H]?, c_last[B,H]?, "
+              "peephole_weights[3*H]? -> y[T,B,H], last_h[B,H], last_c[B,H]",
+       .doc =
+           R"(An LSTM over time, one or both directions. For each row, over its steps, gates in the order i, f, g, o:
+    z = x_t Wx + h Wr + b;  i, f, o = gate(z_i + c Wp_i, z_f + c Wp_f, z_o + c' Wp_o);  g = cell(z_g)
+    c' = clip(f c + i g);  h' = o out(c')
+Past the end of a row y is 0 and x is never read; a row of length 0 gives 0 everywhere. BWD with lengths runs each row's last
+steps of the array; the backward half of the BIDIR modes runs from each row's own end.
+Sources: Hochreiter and Schmidhuber (1997); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j lstmLayer.)",
+       .attributes = layer_attributes(),
+       .aliases = kAliases,
+       .sig_of = layer_signature,
+       .infer = infer_layer,
+       .check = check_layer,
+       .lower = lower_layer,
+       .samples = layer_samples()});
+  r.add(
+      {.name = "lstm_layer_cell",
+       .sig = std::string(kCellBatch),
+       .doc = "One step of lstm_layer, on x[B,I] or a vector x[I]: the same equations, results h "
+              "and c.",
+       .attributes = cell_attributes(),
+       .aliases = cell_aliases(),
+       .infer = infer_cell,
+       .lower = lower_cell,
+       .samples = {{{{{3, 2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{3, 2}}, {{3, 2}}, {{6}}}},
+                   {{{{2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{2}}, {{2}}, {{}, 0, 0, f64, {}, true}}}}});
+}
+
+namespace rnn {
+
+template <Operable V>
+LSTMLayerResult<V> lstm_layer(V x, std::type_identity_t<LSTMLayerInputs<V>> in,
+                              std::type_identity_t<LSTMLayerWeights<V>> w, LSTMLayerConfig config,
+                              std::string_view name, Site at) {
+  auto r = apply("lstm_layer",
+                 std::vector<V>{x, w.input_weights, w.recurrent_weights, w.biases, in.max_ts_length,
+                                in.y_last, in.c_last, w.peephole_weights},
+                 attributes_of(config, true), {.name = std::string(name), .site = at});
+  return {r[0], r[1], r[2]};
+}
+
+template <Operable V>
+LSTMCellResult<V> lstm_layer_cell(V x, std::type_identity_t<LSTMLayerInputs<V>> in,
+                                  std::type_identity_t<LSTMLayerWeights<V>> w,
+                                  LSTMLayerConfig config, std::string_view name, Site at) {
+  auto r = apply("lstm_layer_cell",
+                 std::vector<V>{x, w.input_weights, w.recurrent_weights, w.biases, in.y_last,
+                                in.c_last, w.peephole_weights},
+                 attributes_of(config, false), {.name = std::string(name), .site = at});
+  return {r[0], r[1]};
+}
+
+LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t input_size,
+                                         int64_t hidden_size, LSTMDirectionMode direction,
+                                         DType dtype, bool peepholes) {
+  const auto scope = g.scope(name);
+  const int64_t directions = is_bidirectional(direction) ? 2 : 1;
+  // One tensor per direction and gate, joined: fans are those of a single gate's matrix.
+  const auto build = [&](int64_t rows, int64_t blocks, const auto& block) {
+    Tensor t(dtype, directions == 2 ? Dims{2, rows, blocks * hidden_size}
+                                    : Dims{rows, blocks * hidden_size});
+    for (int64_t d = 0; d < directions; ++d) {
+      for (int64_t k = 0; k < blocks; ++k) {
+        const Tensor part = block(k);
+        dispatch(dtype, [&]<class T>() {
+          for (int64_t r = 0; r < rows; ++r) {
+            std::copy_n(part.data<T>() + r * hidden_size, hidden_size,
+                        t.mutable_data<T>() + ((d * rows + r) * blocks + k) * hidden_size);
+          }
+        });
+      }
+    }
+    return t;
+  };
+  const auto vector_of = [&](Tensor t) {
+    return directions == 2 ? t.reshaped({2, t.size() / 2}) : t.reshaped({t.size()});
+  };
+  constexpr int64_t kForget = 1;
+  LSTMLayerWeights<Var> w;
+  w.input_weights = g.variable("input_weights", build(input_size, 4, [&](int64_t) {
+                                 return init::glorot_uniform(g, {input_size, hidden_size},
+                                                             input_size, hidden_size, dtype);
+                               }));
+  w.recurrent_weights = g.variable("recurrent_weights", build(hidden_size, 4, [&](int64_t) {
+                                     return init::orthogonal(g, hidden_size, hidden_size, dtype);
+                                   }));
+  w.biases = g.variable("biases", vector_of(build(1, 4, [&](int64_t k) {
+                          return Tensor::full(dtype, {1, hidden_size}, k == kForget ? 1 : 0);
+                        })));
+  if (peepholes)
+    w.peephole_weights = g.variable(
+        "peephole_weights",
+        vector_of(build(1, 3, [&](int64_t) { return Tensor(dtype, {1, hidden_size}); })));
+  return w;
+}
+
+template <Operable V>
+V join_directions(V last, Site at) {
+  Shape s;
+  if constexpr (std::same_as<V, Var>) {
+    s = last.shape();
+  } else {
+    s = to_shape(last.dims());
+  }
+  if (s.size() != 3 || !(s[0] == Dim(2))) {
+    fail(Fault::kArgument, "join_directions.last.rank",
+         "[join_directions] last must be [2,B,H], the last state of a bidirectional layer, got ",
+         to_string(s));
+  }
+  return reshape(transpose(last, {1, 0, 2}, at), {s[1], 2 * s[2]}, at);
+}
+
+#define RONDO_INSTANTIATE(V)                                                             \
+  template LSTMLayerResult<V> lstm_layer(V, LSTMLayerInputs<V>, LSTMLayerWeights<V>,     \
+                                         LSTMLayerConfig, std::string_view, Site);       \
+  template LSTMCellResult<V> lstm_layer_cell(V, LSTMLayerInputs<V>, LSTMLayerWeights<V>, \
+                                             LSTMLayerConfig, std::string_view, Site);   \
+  template V join_directions(V, Site);
+RONDO_INSTANTIATE(Var)
+RONDO_INSTANTIATE(Tensor)
+#undef RONDO_INSTANTIATE
+
+}  // namespace rnn
+}  // namespace rondo

@@ -1,0 +1,247 @@
+#include <rondo/ops/nn.h>
+
+#include <utility>
+
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/linear.h>
+#include <rondo/ops/random.h>
+#include <rondo/ops/reduce.h>
+#include <rondo/ops/register.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo {
+namespace {
+
+const AttributeDef kAxis{"axis", -1, "the axis along which the values compete"};
+
+constexpr double kLastStream = 4294967295;  // what ops/random.h tells apart
+
+ReduceOptions along_axis(const Call& c) { return {.axes = {c.integer("axis")}, .keep_dims = true}; }
+
+std::vector<ValueType> infer_softmax(const InferContext& c) {
+  c.axis(c.attributes().integer("axis"), c[0].shape.size());
+  return {c[0]};
+}
+
+// x moved so that its largest value along the axis is 0: the same softmax, and e^x cannot overflow.
+Var below_largest(const Call& c) {
+  return c.in(0) - stop_gradient(reduce_max(c.in(0), along_axis(c)));
+}
+
+std::vector<Sample> softmax_samples() {
+  return {{{{{2, 3}, -3, 3}}},
+          {{{{2, 3, 4}, -3, 3}}, {{"axis", 1}}},
+          {{{{4}, -3, 3}}, {{"axis", 0}}},
+          {{{{0, 3}}}},
+          {{{{2, 3}, 700, 800}}, {}, "large"}};
+}
+
+std::vector<ValueType> infer_pick(const InferContext& c) {
+  std::vector<ValueType> r = infer_by_signature(c, false);
+  const Shape &x = c[0].shape, &indices = c[1].shape;
+  const auto refuse = [&](std::string_view rule) {
+    c.refuse("indices", rule, "indices have shape ", to_string(indices),
+             ", but must have that of x", to_string(x), " without its last axis");
+  };
+  if (x.empty()) c.refuse("x", "rank", "x is a scalar, but must have a last axis to pick from");
+  if (indices.size() + 1 != x.size()) refuse("rank");
+  for (size_t i = 0; i < indices.size(); ++i) {
+    if (!c.equal(indices[i], x[i])) refuse("dim");
+  }
+  r[0].shape = indices;
+  return r;
+}
+
+Vars vjp_pick(const Call& c, const Vars& g, GradContext&) {
+  const Var &x = c.in(0), &indices = c.in(1);
+  const auto last = static_cast<int64_t>(x.rank()) - 1;
+  const Var chosen =
+      equal(iota(c.graph(), indices.dtype(), x.shape(), last), expand_dims(indices, -1));
+  return {where(chosen, expand_dims(g[0], -1), 0), {}};
+}
+
+void check_bounds(const InferContext& c) {
+  const Shape& b = c.attributes().shape("bounds");
+  if (b.size() != 2) c.refuse("bounds", "count", "bounds must be [low, high], got ", to_string(b));
+}
+
+std::vector<ValueType> infer_dimensions(const InferContext& c) {
+  const auto rank = static_cast<int64_t>(c.attributes().shape("shape").size());
+  return {{i64, {rank}, true}};
+}
+
+void check_rate(const InferContext& c) {
+  if (c.attributes().number("rate") >= 1) {
+    c.refuse("rate", "range", "rate is 1, but must be below it: nothing would be kept");
+  }
+}
+
+}  // namespace
+
+void register_nn(OpRegistry& r) {
+  r.add({.name = "softmax",
+         .sig = "x[...] -> y[...]",
+         .doc = "y = e^x / sum of e^x along the axis; computed on x - max(x), so that it cannot "
+                "overflow.  Source: Bridle (1990).",
+         .attributes = {kAxis},
+         .infer = infer_softmax,
+         .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+           const Var& y = c.out(0);
+           return {y * (g[0] - sum(g[0] * y, along_axis(c)))};
+         },
+         .lower = [](const Call& c) -> Vars {
+           const Var e = exp(below_largest(c));
+           return {e / sum(e, along_axis(c))};
+         },
+         .samples = softmax_samples()});
+  r.add({.name = "log_softmax",
+         .sig = "x[...] -> y[...]",
+         .doc = "y = x - log(sum of e^x along the axis); computed on x - max(x), so that it cannot "
+                "overflow, and accurate where softmax is 0.  Source: Bridle (1990).",
+         .attributes = {kAxis},
+         .infer = infer_softmax,
+         .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+           return {g[0] - exp(c.out(0)) * sum(g[0], along_axis(c))};
+         },
+         .lower = [](const Call& c) -> Vars {
+           const Var d = below_largest(c);
+           return {d - log(sum(exp(d), along_axis(c)))};
+         },
+         .samples = softmax_samples()});
+  r.add({.name = "pick",
+         .sig = "x[...], indices[...]:int -> y[...]",
+         .doc =
+             "y[i...] = x[i..., indices[i...]]: one element of each last axis, by index. "
+             "x[...,V], indices[...] -> y[...]. An index outside [0, V) is an Error when it runs.",
+         .infer = infer_pick,
+         .vjp = vjp_pick,
+         .samples = {{{{{3, 4}}, {{3}, 0, 3, i32}}},
+                     {{{{2, 3, 4}}, {{2, 3}, 0, 3, i64}}},
+                     {{{{4}}, {{}, 0, 3, i32}}},
+                     {{{{0, 4}}, {{0}, 0, 3, i32}}}}});
+  r.add(
+      {.name = "check_range",
+       .sig = "x[...]:int -> y[...]:int",
+       .doc =
+           "y = x; a value outside [low, high] is an Error when it runs, with the code what.range.",
+       .attributes =
+           {{"bounds", Shape{}, "[low, high], both allowed; may hold symbols", {}, {}, {}, true},
+            {"what", "check_range.x", "op.argument that is checked, for the error"}},
+       .check = check_bounds,
+       .no_gradient = true,
+       .samples = {{{{{3}, 0, 4, i32}}, {{"bounds", Shape{0, 4}}}},
+                   {{{{2, 2}, -2, 2, i64}}, {{"bounds", Shape{-2, 2}}, {"what", "op.lengths"}}}}});
+  r.add({.name = "dimensions",
+         .sig = "-> y[...]:i64",
+         .doc = "y[n]: the dimensions of a shape as numbers, known once it is bound.",
+         .attributes = {{"shape", Shape{}, "the shape", {}, {}, {}, true}},
+         .infer = infer_dimensions,
+         .no_gradient = true,
+         .samples = {{{}, {{"shape", Shape{2, 3}}}}, {{}, {{"shape", Shape{}}}}}});
+  r.add(
+      {.name = "dropout",
+       .sig = "x[...] -> y[...]",
+       .doc = "In training y_i = x_i * (1 / (1 - rate)) where u_i >= rate, else 0; u_i even in [0, "
+              "1), "
+              "a function of (seed, stream, step of training, i). Not in training y = x.  "
+              "Source: Srivastava et al. (2014).",
+       .attributes = {{"rate", 0.5, "how probably an element is dropped; below 1", {}, 0, 1},
+                      {"stream", 0, "which random numbers are drawn", {}, 0, kLastStream}},
+       .check = check_rate,
+       .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+         return {apply("dropout", {g[0]}, c.attributes())[0]};
+       },
+       .opaque = true,
+       .samples = {{{{{4, 5}}}, {{"rate", 0.25}, {"stream", 3}}}, {{{{2, 3}}}, {{"rate", 0.0}}}}});
+  r.add({.name = "softmax_cross_entropy",
+         .sig = "logits[B,V], labels[B]:int -> y[]",
+         .doc = "y = mean over the rows b of -log(softmax(logits)[b, labels[b]]). A label outside "
+                "[0, V) is an Error when it runs.",
+         .lower = [](const Call& c) -> Vars {
+           return {-mean(nn::pick(nn::log_softmax(c["logits"]), c["labels"]))};
+         },
+         .samples = {{{{{3, 5}, -3, 3}, {{3}, 0, 4, i32}}}, {{{{1, 2}}, {{1}, 0, 1, i64}}}}});
+}
+
+namespace nn {
+
+template <Operable V>
+V softmax(V x, int64_t axis, Site at) {
+  return apply("softmax", {x}, {{"axis", axis}}, {.site = at})[0];
+}
+template <Operable V>
+V log_softmax(V x, int64_t axis, Site at) {
+  return apply("log_softmax", {x}, {{"axis", axis}}, {.site = at})[0];
+}
+template <Operable V>
+V pick(V x, std::type_identity_t<V> indices, Site at) {
+  return apply("pick", {x, indices}, {}, {.site = at})[0];
+}
+template <Operable V>
+V check_range(V x, Dim low, Dim high, std::string_view what, Site at) {
+  const Attributes a{{"bounds", Shape{std::move(low), std::move(high)}}, {"what", what}};
+  return apply("check_range", {x}, a, {.site = at})[0];
+}
+
+Var dimensions(Graph g, Shape shape, Site at) {
+  const Attributes a{{"shape", std::move(shape)}};
+  return g.call(registry().at("dimensions"), {}, a, {.site = at})[0];
+}
+
+Var dropout(Var x, double rate, Site at) {
+  if (x.graph().has_parent()) {
+    fail(Fault::kUnsupported, "dropout.x.body",
+         "[dropout] cannot be used inside the body of a recurrence yet; apply it to the "
+         "recurrence's inputs or outputs");
+  }
+  const int64_t stream = x.graph().next_stream();
+  return apply("dropout", {x}, {{"rate", rate}, {"stream", stream}}, {.site = at})[0];
+}
+
+template <Operable V>
+V dense(V x, std::type_identity_t<V> weights, std::type_identity_t<V> biases, Site at) {
+  return add(matmul(x, weights, {}, at), biases, at);
+}
+
+Var dense(Var x, int64_t units, std::string_view name, Site at) {
+  if (x.rank() < 2 || !x.dim(-1).is_constant()) {
+    fail(Fault::kArgument, "dense.x.dim", "[dense \"", name, "\"] x has shape ",
+         to_string(x.shape()), ", but must be [...,I] with a number I");
+  }
+  if (units < 1) {
+    fail(Fault::kArgument, "dense.units.range", "[dense \"", name, "\"] units is ", units,
+         ", but must be at least 1");
+  }
+  Graph g = x.graph();
+  while (g.has_parent()) g = g.parent();
+  const int64_t inputs = x.dim(-1).constant();
+  const Graph::Scope scope = g.scope(name);
+  const Var weights = g.variable(
+      "weights", init::glorot_uniform(g, {inputs, units}, inputs, units, x.dtype()), true, at);
+  const Var biases = g.variable("biases", init::zeros({units}, x.dtype()), true, at);
+  return dense(x, weights, biases, at);
+}
+
+}  // namespace nn
+
+namespace loss {
+
+template <Operable V>
+V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at) {
+  return apply("softmax_cross_entropy", {logits, labels}, {}, {.site = at})[0];
+}
+
+}  // namespace loss
+
+#define RONDO_INSTANTIATE(V)                                       \
+  template V nn::softmax(V, int64_t, Site);                        \
+  template V nn::log_softmax(V, int64_t, Site);                    \
+  template V nn::pick(V, V, Site);                                 \
+  template V nn::check_range(V, Dim, Dim, std::string_view, Site); \
+  template V nn::dense(V, V, V, Site);                             \
+  template V loss::softmax_cross_entropy(V, V, Site);
+RONDO_INSTANTIATE(Var)
+RONDO_INSTANTIATE(Tensor)
+#undef RONDO_INSTANTIATE
+
+}  // namespace rondo

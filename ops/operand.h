@@ -1,0 +1,48 @@
+// How builders take their operands: written once for `Var` (adds a node) and `Tensor` (runs now),
+// with weak literals.
+#pragma once
+
+#include <concepts>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rondo/graph/graph.h>
+#include <rondo/graph/tensor.h>
+
+namespace rondo {
+
+/// What a builder works on: a node's result, or a tensor now.
+template <class V>
+concept Operable = std::same_as<V, Var> || std::same_as<V, Tensor>;
+
+/// A V or a literal, which takes the dtype of the operand beside it. Remembers where in the user's
+/// program it stood.
+template <Operable V>
+class Operand {
+ public:
+  Operand(V v, Site at = Site::here()) : value_(std::move(v)), at_(at) {}  // NOLINT
+  Operand(std::floating_point auto literal, Site at = Site::here())
+      : literal_(static_cast<double>(literal)), at_(at) {}  // NOLINT
+  Operand(std::integral auto literal, Site at = Site::here())
+      : literal_(static_cast<double>(literal)), at_(at) {}  // NOLINT
+
+  /// The operand; a literal becomes a scalar of `like`'s dtype (in its graph).
+  V beside(const Operand& like) const;
+  Site site() const { return at_; }
+
+ private:
+  V value_;
+  double literal_ = 0;
+  Site at_;
+};
+
+/// Applies an op by name: to Vars in their graph, to Tensors now. The one way from builders to
+/// nodes.
+Vars apply(std::string_view op, const Vars& inputs, Attributes attributes = {},
+           CallOptions options = {});
+std::vector<Tensor> apply(std::string_view op, const std::vector<Tensor>& inputs,
+                          Attributes attributes = {}, CallOptions options = {});
+
+}  // namespace rondo

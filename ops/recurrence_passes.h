@@ -1,0 +1,17 @@
+// Passes on recurrences: work that need not be done step by step leaves the loop.
+//
+// `hoist`: what does not depend on the carried state is computed for all steps at once, before the
+// loop: x_t W becomes one product over T*B rows. `sink`: sums over time of products (dW += x_t'
+// dg_t), and outputs that are products with a shared matrix, become one product after the loop.
+// `prune`: operands and outputs that nothing uses go.
+#pragma once
+
+#include <rondo/graph/graph.h>
+
+namespace rondo {
+
+Subgraph hoist(const Subgraph& s);
+Subgraph sink(const Subgraph& s);
+Subgraph prune_recurrences(const Subgraph& s);
+
+}  // namespace rondo

@@ -1,0 +1,20 @@
+// The registry of all built-in ops, and where each family adds its own. A user's program may add
+// ops of its own.
+#pragma once
+
+#include <rondo/graph/op.h>
+
+namespace rondo {
+
+/// All ops that this program knows; built in ones are there from the first call.
+OpRegistry& registry();
+
+void register_elementwise(OpRegistry& r);
+void register_linear(OpRegistry& r);
+void register_reduce(OpRegistry& r);
+void register_shape(OpRegistry& r);
+void register_nn(OpRegistry& r);
+void register_recurrence(OpRegistry& r);
+void register_lstm(OpRegistry& r);
+
+}  // namespace rondo

@@ -1,0 +1,32 @@
+// Everything that a user of Rondo needs: build a graph, train it, keep it, run it; or run
+// operations at once on tensors.
+//
+// A program that wants less includes the headers it needs by themselves.
+#pragma once
+
+#include <rondo/autodiff/gradients.h>
+#include <rondo/autodiff/updaters.h>
+#include <rondo/graph/graph.h>
+#include <rondo/graph/op.h>
+#include <rondo/graph/print.h>
+#include <rondo/graph/tensor.h>
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/linear.h>
+#include <rondo/ops/lstm.h>
+#include <rondo/ops/nn.h>
+#include <rondo/ops/random.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/ops/reduce.h>
+#include <rondo/ops/register.h>
+#include <rondo/ops/shape.h>
+#include <rondo/proto/bundle.h>
+#include <rondo/proto/safetensors.h>
+#include <rondo/runtime/checkpoint.h>
+#include <rondo/runtime/data.h>
+#include <rondo/runtime/model.h>
+#include <rondo/runtime/plan.h>
+#include <rondo/runtime/progress.h>
+#include <rondo/runtime/session.h>
+#include <rondo/runtime/trainer.h>
+#include <rondo/runtime/ts_format.h>
+#include <rondo/runtime/variable_store.h>

@@ -1,0 +1,38 @@
+// From a user's graph to what is run: the passes, in their order. A pass is a function graph ->
+// graph.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rondo/graph/graph.h>
+#include <rondo/graph/rewrite.h>
+
+namespace rondo {
+
+struct CompileOptions {
+  std::string backend = "cpu";
+  bool optimize = true;     ///< false: only what is needed to run at all
+  bool relaxed = true;      ///< also rewrites that keep values within rounding
+  std::string kernel = {};  ///< this kernel runs every call that it supports, whatever others cost
+                            ///< (BoundPlan::uses_kernel)
+  size_t memory_budget =
+      0;  ///< bytes of a run's arena; 0 = no limit; above it, specialising is refused
+};
+
+/// What happened to each pass: its name, nodes before and after, what fired.
+struct PassReport {
+  std::string pass;
+  int nodes_before = 0, nodes_after = 0;
+  std::string note = {};
+};
+
+/// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, lower what
+/// has no kernel, simplify, merge equal nodes, hoist and sink work out of recurrences, simplify and
+/// merge again, drop dead code.
+Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
+                  std::vector<PassReport>* report = nullptr);
+
+}  // namespace rondo

@@ -1,0 +1,23 @@
+// bf16 and f16 compute in f32: where a backend has no kernel of its own for a half type, its f32
+// kernel runs between conversions, rounded to nearest even.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <rondo/runtime/kernel.h>
+
+namespace rondo {
+
+struct HalfKernel {
+  std::string kernel;
+  std::unique_ptr<PreparedKernel> prepared;
+};
+
+/// The call in f32, if it has a half operand or result and `choose` finds a kernel for it then.
+std::optional<HalfKernel> prepare_in_f32(
+    const KernelCall& call, const std::function<const Kernel*(const KernelCall&)>& choose);
+
+}  // namespace rondo

@@ -1,0 +1,97 @@
+// What a backend offers: kernels, as rows of a table. The planner takes the cheapest row that
+// supports a call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <rondo/graph/graph.h>
+#include <rondo/runtime/thread_team.h>
+
+namespace rondo {
+
+/// dtype and shape of one operand or result, all numbers known.
+struct TensorType {
+  DType dtype = DType::f32;
+  Dims dims;
+  bool present = true;  ///< operand: given; result: somebody uses it
+
+  int64_t size() const { return element_count(dims); }
+  size_t bytes() const { return static_cast<size_t>(size()) * size_of(dtype); }
+};
+
+/// A node whose shapes are numbers: what a kernel is chosen and prepared for.
+struct KernelCall {
+  const Node& node;
+  const Attributes& attributes;  ///< those of the node, shapes in them bound to numbers
+  std::vector<TensorType> in, out;
+
+  /// A shape attribute as numbers.
+  Dims dims(std::string_view attribute) const;
+};
+
+/// An operand or result in memory: contiguous, row-major, aligned as its elements. Null data:
+/// absent.
+struct View {
+  const TensorType* type = nullptr;
+  std::byte* data = nullptr;
+
+  template <class T>
+  T* as() const {
+    return reinterpret_cast<T*>(data);
+  }
+  const Dims& dims() const { return type->dims; }
+  int64_t size() const { return type->size(); }
+  explicit operator bool() const { return data != nullptr; }
+};
+
+/// What is the same for all steps of one run.
+struct RunContext {
+  ThreadTeam& team;
+  bool training = false;  ///< dropout drops
+  uint64_t seed = 0;      ///< of random ops,
+  int64_t step = 0;       ///< which draw new numbers at each step of training
+};
+
+struct KernelArgs {
+  const KernelCall& call;
+  std::span<const View> in;
+  std::span<const View> out;  ///< never aliases `in`; absent where nobody uses the result
+  std::byte* workspace;       ///< as many bytes as the kernel asked for, 64-byte aligned
+  RunContext& context;
+};
+
+/// A kernel made ready for one call: immutable, run by any number of threads at the same time.
+class PreparedKernel {
+ public:
+  virtual ~PreparedKernel() = default;
+  virtual size_t workspace_bytes() const { return 0; }
+  virtual void run(const KernelArgs& args) const = 0;
+};
+
+/// A row of a backend's table.
+struct Kernel {
+  std::string name;  ///< unique, "cpu.matmul.onednn"; `--kernel` forces it
+  std::string op;    ///< the op it runs; empty = every op with a formula
+  std::string note;  ///< why one would choose it; shown by explain()
+  std::function<bool(const KernelCall&)> supports;  ///< null = every call of the op
+  std::function<std::unique_ptr<PreparedKernel>(const KernelCall&)> prepare;
+  double cost = 1;  ///< the cheapest wins
+};
+
+/// A row whose kernel needs no preparation.
+Kernel simple_kernel(std::string name, std::string op,
+                     std::function<bool(const KernelCall&)> supports,
+                     std::function<void(const KernelArgs&)> run, double cost = 1,
+                     std::string note = {});
+
+/// Memory that a kernel may ask of a run, split: the offset of each part, 64-byte aligned.
+inline size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace rondo

@@ -1,0 +1,422 @@
+#include <rondo/runtime/plan.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include <rondo/graph/checked.h>
+#include <rondo/graph/op.h>
+#include <rondo/graph/rewrite.h>
+#include <rondo/runtime/half.h>
+#include <rondo/runtime/recurrence_steps.h>
+
+namespace rondo {
+namespace {
+
+constexpr size_t kBoundPlansKept = 64;
+
+bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
+
+Attributes bind_attributes(const Attributes& a, const Binding& binding) {
+  Attributes r = a;
+  for (const auto& [name, value] : a.items()) {
+    const auto* shape = value.get<Shape>();
+    if (shape == nullptr || shape->empty()) continue;
+    Shape bound;
+    for (const Dim& d : *shape) bound.push_back(d.bind(binding));
+    r.set(name, bound);
+  }
+  return r;
+}
+
+bool serves(const Kernel& k, const OpDef& op) {
+  return k.op == op.name || (k.op.empty() && !op.formula.empty());
+}
+
+// The cheapest row that supports the call; the backend's own first, then the reference's.
+const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
+  if (!options.kernel.empty()) {
+    for (const Backend* b : linked_backends()) {
+      for (const Kernel& k : b->kernels()) {
+        if (k.name != options.kernel || !serves(k, *call.node.op)) continue;
+        if (!k.supports || k.supports(call)) return &k;
+      }
+    }
+  }
+  const std::string_view names[] = {options.backend, "reference"};
+  for (const std::string_view name : names) {
+    const Kernel* best = nullptr;
+    for (const Kernel& k : backend(name).kernels()) {
+      if (!serves(k, *call.node.op) || (k.supports && !k.supports(call))) continue;
+      if (best == nullptr || k.cost < best->cost) best = &k;
+    }
+    if (best != nullptr) return best;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+struct BoundPlan::Step {
+  Step(const Node& n, Attributes a) : attributes(std::move(a)), call{n, attributes, {}, {}} {}
+
+  Attributes attributes;
+  KernelCall call;
+  std::string kernel, note;
+  std::unique_ptr<PreparedKernel> prepared;
+  std::vector<int64_t> in, out;  // values; -1 absent
+  size_t workspace = 0;          // offset in the arena
+  size_t first_view = 0;
+};
+
+std::shared_ptr<const Plan> Plan::compile(const Subgraph& unit, const CompileOptions& options) {
+  std::vector<PassReport> report;
+  Subgraph optimized = optimize(unit, options, &report);
+  return of_optimized(std::move(optimized), options, std::move(report));
+}
+
+std::shared_ptr<const Plan> Plan::of_optimized(Subgraph unit, const CompileOptions& options,
+                                               std::vector<PassReport> report) {
+  backend(options.backend);  // refuses an unknown one now
+  std::shared_ptr<Plan> p(new Plan);
+  p->unit_ = std::move(unit);
+  p->options_ = options;
+  p->options_.memory_budget = 0;  // of bodies: they are part of their node's workspace
+  p->report_ = std::move(report);
+  p->bodies_.resize(static_cast<size_t>(p->unit_.graph.size()));
+  for (const int32_t id : live_nodes(p->unit_)) {
+    const Node& n = p->unit_.graph.node(id);
+    if (n.body) p->bodies_[static_cast<size_t>(id)] = of_optimized(*n.body, p->options_);
+  }
+  p->options_.memory_budget = options.memory_budget;
+  return p;
+}
+
+std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto it = std::find_if(bound_.begin(), bound_.end(),
+                                 [&](const auto& b) { return b.first == binding; });
+    if (it != bound_.end()) {
+      std::rotate(it, it + 1, bound_.end());
+      return bound_.back().second;
+    }
+  }
+  auto made = std::make_shared<BoundPlan>(*this, binding);
+  const std::lock_guard lock(mutex_);
+  if (bound_.size() == kBoundPlansKept) bound_.erase(bound_.begin());
+  bound_.emplace_back(binding, made);
+  return made;
+}
+
+BoundPlan::BoundPlan(const Plan& plan, Binding binding)
+    : plan_(plan), binding_(std::move(binding)) {
+  infer_types();
+  place_values();
+  choose_kernels();
+  plan_memory();
+}
+BoundPlan::~BoundPlan() = default;
+
+void BoundPlan::infer_types() {
+  const Graph& g = plan_.unit().graph;
+  for (int32_t i = 0; i < g.size(); ++i) {
+    const Node& n = g.node(i);
+    first_.push_back(places_.size());
+    for (const ValueType& t : n.outputs) {
+      Place p;
+      p.type = {t.dtype, {}, t.present};
+      places_.push_back(std::move(p));
+    }
+  }
+  used_.resize(places_.size());
+  const std::vector<int32_t> live = live_nodes(plan_.unit());
+  for (const int32_t i : live) {
+    const Node& n = g.node(i);
+    for (size_t k = 0; k < n.outputs.size(); ++k) {
+      if (n.outputs[k].present)
+        places_[first_[static_cast<size_t>(i)] + k].type.dims =
+            rondo::bind(n.outputs[k].shape, binding_);
+    }
+    for (const Value v : n.inputs) {
+      if (v) used_[index(v)] = true;
+    }
+    if (!n.check_at_bind) continue;
+    // An equality that could not be decided: the op's own rules speak once more, on numbers.
+    std::vector<ValueType> in;
+    for (const Value v : n.inputs) {
+      if (!v) {
+        in.push_back({f32, {}, false});
+      } else {
+        const TensorType& t = places_[index(v)].type;
+        in.push_back({t.dtype, to_shape(t.dims), true});
+      }
+    }
+    const Attributes bound = bind_attributes(n.attributes, binding_);
+    if (n.body)
+      continue;  // a body's shapes hold symbols of its own; its operands were checked against them
+    const std::vector<ValueType> out =
+        infer_call(*n.op, bound, in, n.name, n.site, nullptr, nullptr);
+    for (size_t k = 0; k < out.size(); ++k) {
+      const TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
+      if (out[k].present && out[k].shape != to_shape(t.dims)) {
+        fail(Fault::kArgument, n.op->name + ".shape.bind", "[", n.op->name, "] gives ",
+             to_string(out[k].shape), " under these values, the graph said ",
+             to_string(n.outputs[k].shape), " = ", to_string(t.dims));
+      }
+    }
+  }
+}
+
+void BoundPlan::place_values() {
+  const Subgraph& unit = plan_.unit();
+  for (size_t i = 0; i < unit.inputs.size(); ++i) {
+    Place& p = places_[index(unit.inputs[i])];
+    p.home = Home::kInput;
+    p.at = i;
+    // An input that nothing needs was never bound above.
+    const ValueType& t = unit.graph.type(unit.inputs[i]);
+    if (p.type.dims.size() != t.shape.size()) p.type.dims = rondo::bind(t.shape, binding_);
+    input_types_.push_back(p.type);
+  }
+  for (const int32_t id : live_nodes(unit)) {
+    const Node& n = unit.graph.node(id);
+    if (n.op != &constant_op()) continue;
+    Place& p = places_[index({id, 0})];
+    p.home = Home::kConstant;
+    p.constant = n.attributes.tensor("value");
+  }
+  for (size_t o = 0; o < unit.outputs.size(); ++o) {
+    if (!unit.outputs[o]) {
+      output_types_.push_back({f32, {}, false});
+      continue;
+    }
+    const size_t v = index(unit.outputs[o]);
+    Place& p = places_[v];
+    output_types_.push_back(p.type);
+    used_[v] = true;
+    if (p.home == Home::kNone) {
+      p.home = Home::kOutput;
+      p.at = o;
+    } else {
+      copies_.push_back({v, o});
+    }
+  }
+}
+
+void BoundPlan::choose_kernels() {
+  const Subgraph& unit = plan_.unit();
+  const CompileOptions& options = plan_.options();
+  size_t views = 0;
+  for (const int32_t id : live_nodes(unit)) {
+    const Node& n = unit.graph.node(id);
+    if (is_leaf(n) || n.op == &constant_op()) continue;
+    auto s = std::make_unique<Step>(n, bind_attributes(n.attributes, binding_));
+    for (const Value v : n.inputs) {
+      s->in.push_back(v ? static_cast<int64_t>(index(v)) : -1);
+      s->call.in.push_back(v ? places_[index(v)].type : TensorType{f32, {}, false});
+    }
+    for (size_t k = 0; k < n.outputs.size(); ++k) {
+      const size_t v = first_[static_cast<size_t>(id)] + k;
+      Place& p = places_[v];
+      if (n.outputs[k].present && used_[v] && p.home == Home::kNone) p.home = Home::kArena;
+      const bool wanted = n.outputs[k].present && used_[v];
+      s->out.push_back(wanted ? static_cast<int64_t>(v) : -1);
+      s->call.out.push_back(p.type);
+      s->call.out.back().present = wanted;
+    }
+    const bool in_steps = n.op->name == "recurrence" && options.kernel == kRecurrenceSteps;
+    if (const Kernel* k = in_steps ? nullptr : choose(s->call, options)) {
+      s->kernel = k->name;
+      s->note = k->note;
+      s->prepared = k->prepare(s->call);
+    } else if (n.body != nullptr && n.op->name == "recurrence") {
+      s->kernel = kRecurrenceSteps;
+      s->note = "step by step from the body's own plan";
+      s->prepared = make_recurrence_steps(s->call, *plan_.body_of(id), binding_);
+    } else if (auto half = prepare_in_f32(
+                   s->call, [&](const KernelCall& c) { return choose(c, options); })) {
+      s->kernel = half->kernel;
+      s->note = "in f32, operands and results converted";
+      s->prepared = std::move(half->prepared);
+    } else {
+      std::string types;
+      for (const TensorType& t : s->call.in)
+        types +=
+            cat(types.empty() ? "" : ", ", t.present ? cat(t.dtype, to_string(t.dims)) : "none");
+      fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", n.op->name,
+           "] no kernel of backend '", options.backend, "' supports operands (", types, ")");
+    }
+    s->first_view = views;
+    views += s->in.size() + s->out.size();
+    steps_.push_back(std::move(s));
+  }
+}
+
+// Values live from the step that makes them to the last that reads them; a freed block is used
+// again, smallest fit first.
+void BoundPlan::plan_memory() {
+  std::vector<size_t> last(places_.size(), 0);
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (const int64_t v : steps_[s]->in) {
+      if (v >= 0) last[static_cast<size_t>(v)] = s;
+    }
+  }
+  for (const Copy& c : copies_) last[c.value] = steps_.size();
+  std::multimap<size_t, size_t> holes;  // size -> offset
+  std::map<size_t, size_t> by_offset;   // the same holes, to join neighbours
+  size_t top = 0;
+  const auto take = [&](size_t bytes) {
+    bytes = align_up(std::max<size_t>(bytes, 1));
+    const auto h = holes.lower_bound(bytes);
+    if (h == holes.end()) {
+      const size_t at = top;
+      top =
+          static_cast<size_t>(checked_add(static_cast<int64_t>(top), static_cast<int64_t>(bytes)));
+      return at;
+    }
+    const auto [size, at] = *h;
+    holes.erase(h);
+    by_offset.erase(at);
+    if (size > bytes) {
+      holes.emplace(size - bytes, at + bytes);
+      by_offset.emplace(at + bytes, size - bytes);
+    }
+    return at;
+  };
+  const auto forget = [&](size_t at, size_t size) {
+    for (auto [i, end] = holes.equal_range(size); i != end; ++i) {
+      if (i->second == at) {
+        holes.erase(i);
+        break;
+      }
+    }
+    by_offset.erase(at);
+  };
+  const auto give_back = [&](size_t at, size_t bytes) {
+    bytes = align_up(std::max<size_t>(bytes, 1));
+    auto next = by_offset.lower_bound(at);
+    if (next != by_offset.end() && next->first == at + bytes) {
+      const size_t size = next->second;
+      forget(at + bytes, size);
+      bytes += size;
+    }
+    auto before = by_offset.lower_bound(at);
+    if (before != by_offset.begin()) {
+      --before;
+      if (before->first + before->second == at) {
+        const auto [b, size] = *before;
+        forget(b, size);
+        at = b;
+        bytes += size;
+      }
+    }
+    holes.emplace(bytes, at);
+    by_offset.emplace(at, bytes);
+  };
+  std::vector<std::vector<size_t>> dies(steps_.size() + 1);
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    Step& step = *steps_[s];
+    for (const int64_t v : step.out) {
+      if (v < 0 || places_[static_cast<size_t>(v)].home != Home::kArena) continue;
+      Place& p = places_[static_cast<size_t>(v)];
+      p.at = take(p.type.bytes());
+      dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
+    }
+    const size_t workspace = step.prepared->workspace_bytes();
+    if (workspace != 0) {
+      step.workspace = take(workspace);
+      give_back(step.workspace, workspace);
+    }
+    for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type.bytes());
+  }
+  arena_bytes_ = top;
+  const size_t budget = plan_.options().memory_budget;
+  if (budget != 0 && arena_bytes_ > budget) {
+    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run needs ", arena_bytes_,
+         " bytes, the budget is ", budget, "; make the batch smaller or the budget larger");
+  }
+}
+
+std::vector<StepInfo> BoundPlan::steps() const {
+  std::vector<StepInfo> r;
+  for (const auto& s : steps_) {
+    StepInfo i{s->call.node.id,
+               s->call.node.op->name,
+               s->kernel,
+               s->note,
+               s->call.out,
+               0,
+               s->prepared->workspace_bytes()};
+    for (const TensorType& t : s->call.out) i.output_bytes += t.present ? t.bytes() : 0;
+    r.push_back(std::move(i));
+  }
+  return r;
+}
+
+bool BoundPlan::uses_kernel(std::string_view name) const {
+  for (const auto& s : steps_) {
+    if (s->kernel == name) return true;
+    const Plan* body = plan_.body_of(s->call.node.id);
+    if (body == nullptr || s->kernel != kRecurrenceSteps) continue;
+    Binding b = binding_;
+    b[s->attributes.text("row_symbol")] = s->call.dims("extent")[1];
+    if (body->bind(b)->uses_kernel(name)) return true;
+  }
+  return false;
+}
+
+Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {
+  occurrences_.resize(plan.places_.size());
+  data_.resize(plan.places_.size());
+  outputs_.resize(plan.output_types_.size());
+  for (const auto& s : plan.steps_) {
+    for (size_t i = 0; i < s->in.size() + s->out.size(); ++i) {
+      const bool is_in = i < s->in.size();
+      const int64_t v = is_in ? s->in[i] : s->out[i - s->in.size()];
+      views_.push_back({is_in ? &s->call.in[i] : &s->call.out[i - s->in.size()], nullptr});
+      if (v >= 0)
+        occurrences_[static_cast<size_t>(v)].push_back(static_cast<uint32_t>(views_.size() - 1));
+    }
+  }
+  for (size_t v = 0; v < plan.places_.size(); ++v) {
+    const BoundPlan::Place& p = plan.places_[v];
+    if (p.home == BoundPlan::Home::kArena) set(v, arena_ + p.at);
+    if (p.home == BoundPlan::Home::kConstant) set(v, const_cast<std::byte*>(p.constant.raw()));
+  }
+}
+
+void Frame::set(size_t value, std::byte* data) {
+  data_[value] = data;
+  for (const uint32_t i : occurrences_[value]) views_[i].data = data;
+}
+
+void Frame::set_input(size_t i, const std::byte* data) {
+  set(plan_.index(plan_.plan_.unit().inputs[i]), const_cast<std::byte*>(data));
+}
+
+void Frame::set_output(size_t i, std::byte* data) {
+  outputs_[i] = data;
+  const Value v = plan_.plan_.unit().outputs[i];
+  if (!v) return;
+  const BoundPlan::Place& p = plan_.places_[plan_.index(v)];
+  if (p.home == BoundPlan::Home::kOutput && p.at == i) set(plan_.index(v), data);
+}
+
+void Frame::run(RunContext& context) {
+  for (const auto& s : plan_.steps_) {
+    const View* views = views_.data() + s->first_view;
+    s->prepared->run({s->call,
+                      {views, s->in.size()},
+                      {views + s->in.size(), s->out.size()},
+                      arena_ + s->workspace,
+                      context});
+  }
+  for (const BoundPlan::Copy& c : plan_.copies_) {
+    const size_t n = plan_.places_[c.value].type.bytes();
+    if (n != 0 && outputs_[c.output] != data_[c.value])
+      std::memcpy(outputs_[c.output], data_[c.value], n);
+  }
+}
+
+}  // namespace rondo

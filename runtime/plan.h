@@ -1,0 +1,135 @@
+// A plan: the steps of an optimized graph with their kernels and memory. Immutable, printable, run
+// by any number of threads at the same time.
+//
+// Two stages. `Plan` is symbolic: made once for a graph. `BoundPlan` is a plan under a binding of
+// its symbols: shapes are numbers, kernels are chosen and prepared, every value has its place in
+// the arena, and the peak is known.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <rondo/graph/graph.h>
+#include <rondo/runtime/backend.h>
+#include <rondo/runtime/compile.h>
+
+namespace rondo {
+
+class BoundPlan;
+
+class Plan : public std::enable_shared_from_this<Plan> {
+ public:
+  /// Optimizes `unit` and plans it. Its inputs are placeholders and variables, in the order in
+  /// which runs give them.
+  static std::shared_ptr<const Plan> compile(const Subgraph& unit, const CompileOptions& options);
+  /// Plans a subgraph that is optimized already (bodies are).
+  static std::shared_ptr<const Plan> of_optimized(Subgraph unit, const CompileOptions& options,
+                                                  std::vector<PassReport> report = {});
+
+  const Subgraph& unit() const { return unit_; }
+  const CompileOptions& options() const { return options_; }
+  const std::vector<PassReport>& report() const { return report_; }
+  /// The plan of a node's body; null for nodes without.
+  const Plan* body_of(int32_t node) const { return bodies_[static_cast<size_t>(node)].get(); }
+
+  /// The plan under a binding; made once and kept, the least recently used go first. Errors: a
+  /// shape that does not fit, a call that no kernel supports, a peak over the budget.
+  std::shared_ptr<const BoundPlan> bind(const Binding& binding) const;
+
+ private:
+  Plan() = default;
+
+  Subgraph unit_;
+  CompileOptions options_;
+  std::vector<PassReport> report_;
+  std::vector<std::shared_ptr<const Plan>> bodies_;  // by node
+  mutable std::mutex mutex_;
+  mutable std::vector<std::pair<Binding, std::shared_ptr<const BoundPlan>>>
+      bound_;  // most recent last
+};
+
+/// One step as people see it.
+struct StepInfo {
+  int32_t node = 0;
+  std::string op, kernel, note;
+  std::vector<TensorType> out;
+  size_t output_bytes = 0, workspace_bytes = 0;
+};
+
+class BoundPlan {
+ public:
+  BoundPlan(const Plan& plan, Binding binding);
+  ~BoundPlan();
+  BoundPlan(const BoundPlan&) = delete;
+  BoundPlan& operator=(const BoundPlan&) = delete;
+
+  const Plan& plan() const { return plan_; }
+  const Binding& binding() const { return binding_; }
+  std::span<const TensorType> input_types() const { return input_types_; }
+  std::span<const TensorType> output_types() const { return output_types_; }
+  /// Bytes of one run beside inputs, outputs and constants.
+  size_t arena_bytes() const { return arena_bytes_; }
+  std::vector<StepInfo> steps() const;
+  /// Whether a kernel of this name runs a step, here or in a body.
+  bool uses_kernel(std::string_view name) const;
+
+ private:
+  friend class Frame;
+  struct Step;
+  enum class Home : uint8_t { kNone, kInput, kConstant, kArena, kOutput };
+  struct Place {
+    TensorType type;
+    Home home = Home::kNone;
+    size_t at = 0;  // index of the input or output, or offset in the arena
+    Tensor constant = {};
+  };
+  struct Copy {  // an output that is an input, a constant or another output too
+    size_t value, output;
+  };
+
+  size_t index(Value v) const {
+    return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
+  }
+  void infer_types();
+  void place_values();
+  void choose_kernels();
+  void plan_memory();
+
+  const Plan& plan_;
+  Binding binding_;
+  std::vector<size_t> first_;  // of each node's values
+  std::vector<Place> places_;
+  std::vector<bool> used_;  // by value
+  std::vector<std::unique_ptr<Step>> steps_;
+  std::vector<Copy> copies_;
+  std::vector<TensorType> input_types_, output_types_;
+  size_t arena_bytes_ = 0;
+};
+
+/// One run's own state: where its values lie. Not shared between threads; made once for many runs
+/// of the same plan.
+class Frame {
+ public:
+  /// `arena`: arena_bytes() of 64-byte aligned memory.
+  Frame(const BoundPlan& plan, std::byte* arena);
+
+  void set_input(size_t i, const std::byte* data);
+  void set_output(size_t i, std::byte* data);
+  /// Runs all steps in order. Errors name the step.
+  void run(RunContext& context);
+
+ private:
+  void set(size_t value, std::byte* data);
+
+  const BoundPlan& plan_;
+  std::byte* arena_;
+  std::vector<View> views_;  // operands and results of all steps, one after the other
+  std::vector<std::vector<uint32_t>> occurrences_;  // of each value in views_
+  std::vector<std::byte*> data_;                    // of each value
+  std::vector<std::byte*> outputs_;
+};
+
+}  // namespace rondo

@@ -1,0 +1,144 @@
+#include <rondo/runtime/session.h>
+
+#include <algorithm>
+
+#include <rondo/autodiff/gradients.h>
+#include <rondo/graph/rewrite.h>
+#include <rondo/runtime/bind_feeds.h>
+
+namespace rondo {
+
+// A set of fetches and updates that was asked for before: its plan, and what it must be given.
+struct Session::Entry {
+  std::vector<Value> fetches;
+  std::vector<std::pair<Value, Value>> updates;
+  std::shared_ptr<const Plan> plan;
+  std::vector<Value> placeholders;     // of the user's graph, as the plan's first inputs
+  std::vector<std::string> variables;  // names, as the plan's further inputs
+};
+
+Session::Session(Graph graph, CompileOptions options, std::shared_ptr<ThreadTeam> team,
+                 std::shared_ptr<VariableStore> store)
+    : graph_(std::move(graph)),
+      options_(std::move(options)),
+      team_(team != nullptr ? std::move(team) : std::make_shared<ThreadTeam>()),
+      store_(store != nullptr ? std::move(store) : std::make_shared<VariableStore>(graph_)) {}
+Session::~Session() = default;
+
+std::shared_ptr<const Session::Entry> Session::entry(const Vars& fetches, const Updates& updates) {
+  auto e = std::make_shared<Entry>();
+  const auto own = [&](const Var& v, std::string_view what) {
+    if (!v) fail(Fault::kArgument, "session.fetch.empty", "[session] ", what, " is an empty Var");
+    if (!(v.graph() == graph_))
+      fail(Fault::kArgument, "session.graph.mixed", "[session] ", what, " ", v.name(),
+           " belongs to another graph");
+    return v.value();
+  };
+  for (const Var& f : fetches) e->fetches.push_back(own(f, "a fetched value"));
+  for (const Update& u : updates)
+    e->updates.emplace_back(own(u.variable, "an updated variable"), own(u.value, "an update"));
+  const std::lock_guard lock(mutex_);
+  for (const auto& old : entries_) {
+    if (old->fetches == e->fetches && old->updates == e->updates) return old;
+  }
+  Subgraph unit{graph_, {}, e->fetches};
+  for (const auto& [variable, value] : e->updates) {
+    if (graph_.node(variable.node).op != &variable_op())
+      fail(Fault::kArgument, "session.update.variable", "[session] ", graph_.var(variable).name(),
+           " is no variable");
+    unit.outputs.push_back(value);
+  }
+  for (const int32_t id : live_nodes(unit)) {
+    if (graph_.node(id).op == &placeholder_op()) e->placeholders.push_back({id, 0});
+  }
+  unit.inputs = e->placeholders;
+  for (const int32_t id : live_nodes(unit)) {
+    if (graph_.node(id).op != &variable_op()) continue;
+    unit.inputs.push_back({id, 0});
+    e->variables.push_back(graph_.var({id, 0}).name());
+  }
+  store_->extend(graph_);
+  e->plan = Plan::compile(unit, options_);
+  entries_.push_back(e);
+  return e;
+}
+
+std::shared_ptr<const Plan> Session::plan(const Vars& fetches, const Updates& updates) {
+  return entry(fetches, updates)->plan;
+}
+
+std::vector<Tensor> Session::run(const Vars& fetches, const std::vector<Feed>& feeds,
+                                 RunOptions options) {
+  return run_and_update(fetches, {}, feeds, options);
+}
+
+Tensor Session::run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions options) {
+  return run(Vars{fetch}, feeds, options)[0];
+}
+
+std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
+                                            const std::vector<Feed>& feeds, RunOptions options) {
+  const std::shared_ptr<const Entry> e = entry(fetches, updates);
+  Vars placeholders;
+  std::vector<Tensor> inputs;
+  for (const Value p : e->placeholders) {
+    const auto it = std::find_if(feeds.begin(), feeds.end(), [&](const Feed& f) {
+      return f.first && f.first.value() == p && f.first.graph() == graph_;
+    });
+    const Var v = graph_.var(p);
+    if (it == feeds.end() || !it->second) {
+      fail(Fault::kArgument, cat("placeholder.", v.name(), ".missing"), "[session] placeholder \"",
+           v.name(), "\" of type ", v.type().str(), " is needed and was not fed");
+    }
+    placeholders.push_back(v);
+    inputs.push_back(it->second);
+  }
+  const Binding binding = bind_feeds(placeholders, inputs);
+  const auto values = store_->snapshot();  // this run sees one version
+  for (const std::string& name : e->variables) inputs.push_back(values->at(name));
+
+  const std::shared_ptr<const BoundPlan> plan = e->plan->bind(binding);
+  const auto arena = allocate_aligned(plan->arena_bytes());
+  Frame frame(*plan, arena.get());
+  for (size_t i = 0; i < inputs.size(); ++i) frame.set_input(i, inputs[i].raw());
+  std::vector<Tensor> outputs;
+  for (const TensorType& t : plan->output_types()) outputs.emplace_back(t.dtype, t.dims);
+  for (size_t i = 0; i < outputs.size(); ++i) frame.set_output(i, outputs[i].raw_mutable());
+  RunContext context{*team_, options.training, options.seed, options.step};
+  frame.run(context);
+
+  if (!updates.empty()) {
+    VariableStore::Values changes;
+    for (size_t k = 0; k < updates.size(); ++k)
+      changes[updates[k].variable.name()] = outputs[fetches.size() + k];
+    store_->commit(changes);
+  }
+  outputs.resize(fetches.size());
+  return outputs;
+}
+
+ValueAndGradients value_and_gradients(const std::function<Var(const Vars&)>& f,
+                                      const std::vector<Tensor>& inputs,
+                                      const CompileOptions& options) {
+  Graph g;
+  Vars placeholders, floats;
+  std::vector<Feed> feeds;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    placeholders.push_back(
+        g.placeholder("input" + std::to_string(i), inputs[i].dtype(), to_shape(inputs[i].dims())));
+    feeds.emplace_back(placeholders.back(), inputs[i]);
+    if (is_float(inputs[i].dtype())) floats.push_back(placeholders.back());
+  }
+  Vars fetches{f(placeholders)};
+  const Vars d = gradients(fetches[0], floats);
+  fetches.insert(fetches.end(), d.begin(), d.end());
+  Session session(g, options);
+  const std::vector<Tensor> values = session.run(fetches, feeds);
+  ValueAndGradients r{values[0], {}};
+  size_t k = 1;
+  for (const Tensor& t : inputs)
+    r.gradients.push_back(is_float(t.dtype()) ? values[k++] : Tensor());
+  return r;
+}
+
+}  // namespace rondo

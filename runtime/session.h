@@ -1,0 +1,95 @@
+// A session runs parts of a graph: feeds in, fetched values out. Plans are made on first use and
+// kept.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rondo/autodiff/updaters.h>
+#include <rondo/graph/graph.h>
+#include <rondo/runtime/compile.h>
+#include <rondo/runtime/plan.h>
+#include <rondo/runtime/thread_team.h>
+#include <rondo/runtime/variable_store.h>
+
+namespace rondo {
+
+/// A placeholder and its value in one run.
+using Feed = std::pair<Var, Tensor>;
+
+struct RunOptions {
+  bool training = false;  ///< dropout drops
+  uint64_t seed = 0;      ///< of random ops,
+  int64_t step = 0;       ///< and which draw of theirs
+};
+
+class Session {
+ public:
+  /// `team`: null = one thread per core. `store`: null = a new one with the graph's initial values.
+  explicit Session(Graph graph, CompileOptions options = {},
+                   std::shared_ptr<ThreadTeam> team = nullptr,
+                   std::shared_ptr<VariableStore> store = nullptr);
+  ~Session();
+
+  /// Values of `fetches`, in their order. Errors: a placeholder that is needed and not fed, a
+  /// tensor that does not fit its placeholder, symbols that do not agree. Safe from several
+  /// threads.
+  std::vector<Tensor> run(const Vars& fetches, const std::vector<Feed>& feeds,
+                          RunOptions options = {});
+  /// The only one.
+  Tensor run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions options = {});
+  /// As run; then, when all went well, commits the updates to the store.
+  std::vector<Tensor> run_and_update(const Vars& fetches, const Updates& updates,
+                                     const std::vector<Feed>& feeds, RunOptions options = {});
+
+  /// The plan that such a run uses, for inspection.
+  std::shared_ptr<const Plan> plan(const Vars& fetches, const Updates& updates = {});
+
+  const Graph& graph() const { return graph_; }
+  VariableStore& variables() { return *store_; }
+  const std::shared_ptr<VariableStore>& store() const { return store_; }
+  ThreadTeam& team() { return *team_; }
+
+ private:
+  struct Entry;
+  std::shared_ptr<const Entry> entry(const Vars& fetches, const Updates& updates);
+
+  Graph graph_;
+  CompileOptions options_;
+  std::shared_ptr<ThreadTeam> team_;
+  std::shared_ptr<VariableStore> store_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const Entry>> entries_;
+};
+
+/// A function of tensors as a function of graph values: gradients of eager code.
+/// Records f on placeholders like `inputs`, and returns f's value and its gradients by each input.
+struct ValueAndGradients {
+  Tensor value;
+  std::vector<Tensor> gradients;
+};
+ValueAndGradients value_and_gradients(const std::function<Var(const Vars&)>& f,
+                                      const std::vector<Tensor>& inputs,
+                                      const CompileOptions& options = {});
+
+/// How builders on Tensor run on this thread while the scope lives; scopes nest.
+class EagerScope {
+ public:
+  explicit EagerScope(CompileOptions options, std::shared_ptr<ThreadTeam> team = nullptr);
+  ~EagerScope();
+  EagerScope(const EagerScope&) = delete;
+  EagerScope& operator=(const EagerScope&) = delete;
+
+  const CompileOptions& options() const { return options_; }
+  ThreadTeam* team() const { return team_.get(); }
+
+ private:
+  CompileOptions options_;
+  std::shared_ptr<ThreadTeam> team_;
+  const EagerScope* outer_;
+};
+
+}  // namespace rondo

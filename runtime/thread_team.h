@@ -1,0 +1,53 @@
+// A team of threads of our own: std::thread, atomics, a barrier that spins and then yields. No
+// OpenMP.
+//
+// Work is split by shape, never by the number of threads, so that results have the same bits for
+// any team size: a job has a fixed number of pieces, and the team only decides who takes which
+// piece.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace rondo {
+
+class ThreadTeam {
+ public:
+  /// `threads` workers including the caller; 0 = one per core. They wait without burning a core
+  /// when idle.
+  explicit ThreadTeam(int threads = 0);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int size() const;
+
+  /// Calls f(piece) for each piece in [0, pieces), on all threads; returns when all are done. The
+  /// first exception of a piece is thrown here. Called from inside a piece, it runs on the calling
+  /// thread alone.
+  void for_each(int64_t pieces, const std::function<void(int64_t piece)>& f);
+
+  /// Calls f(member) once on each of `members` <= size() threads at the same time, so that they may
+  /// meet at a Barrier.
+  void together(int members, const std::function<void(int member)>& f);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Where `members` threads wait for each other: spins some thousand times, then yields. Reusable.
+class Barrier {
+ public:
+  explicit Barrier(int members) : members_(members) {}
+  void wait();
+
+ private:
+  const int members_;
+  std::atomic<int> arrived_{0};
+  std::atomic<uint32_t> phase_{0};
+};
+
+}  // namespace rondo

@@ -1,0 +1,55 @@
+#include <rondo/runtime/variable_store.h>
+
+namespace rondo {
+
+VariableStore::VariableStore(const Graph& graph) : values_(std::make_shared<Values>()) {
+  extend(graph);
+}
+
+void VariableStore::extend(const Graph& graph) {
+  const std::lock_guard lock(mutex_);
+  auto next = std::make_shared<Values>(*values_);
+  for (const Var& v : graph.variables())
+    next->emplace(v.name(), v.node().attributes.tensor("initial"));
+  values_ = std::move(next);
+}
+
+std::shared_ptr<const VariableStore::Values> VariableStore::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  return values_;
+}
+
+Tensor VariableStore::value(std::string_view name) const {
+  const auto values = snapshot();
+  const auto it = values->find(name);
+  if (it != values->end()) return it->second;
+  std::string known;
+  for (const auto& [n, t] : *values) known += " " + n;
+  fail(Fault::kArgument, "variables.name.unknown", "no variable is called '", name, "'; there are",
+       known.empty() ? " none" : known);
+}
+
+void VariableStore::commit(const Values& changes) {
+  const std::lock_guard lock(mutex_);
+  auto next = std::make_shared<Values>(*values_);
+  for (const auto& [name, tensor] : changes) {
+    const auto it = next->find(name);
+    if (it == next->end())
+      fail(Fault::kArgument, "variables.name.unknown", "no variable is called '", name, "'");
+    if (it->second.dtype() != tensor.dtype() || it->second.dims() != tensor.dims()) {
+      fail(Fault::kArgument, "variables.value.type", "variable '", name, "' is ",
+           it->second.dtype(), to_string(it->second.dims()), ", got ", tensor.dtype(),
+           to_string(tensor.dims()));
+    }
+    it->second = tensor;
+  }
+  values_ = std::move(next);
+  ++version_;
+}
+
+uint64_t VariableStore::version() const {
+  const std::lock_guard lock(mutex_);
+  return version_;
+}
+
+}  // namespace rondo

@@ -1,0 +1,144 @@
+// Gradients of every op in the registry, on its samples: first and second order against central differences in f64.
+#include <catch2/catch_test_macros.hpp>
+
+#include <rondo/ops/linear.h>
+#include <rondo/ops/recurrence.h>
+
+#include "check_gradient.h"
+#include "registry_samples.h"
+
+using namespace rondo;
+using namespace rondo::test;
+
+namespace {
+
+// Random ops draw the same numbers at each run of a step, so that they have a gradient in training too.
+GradientOptions options_for(const OpDef& op) {
+  GradientOptions o;
+  o.run = {.training = op.opaque, .seed = 3, .step = 1};
+  return o;
+}
+
+bool any_float(const std::vector<Tensor>& list) {
+  return std::any_of(list.begin(), list.end(), [](const Tensor& t) { return t && is_float(t.dtype()); });
+}
+
+bool any_float(const Vars& list) {
+  return std::any_of(list.begin(), list.end(), [](const Var& v) { return v && is_float(v.dtype()); });
+}
+
+}  // namespace
+
+TEST_CASE("every op has samples, or a body", "[registry]") {
+  for (const OpDef* op : registry().all()) {
+    INFO(op->name);
+    CHECK(op->samples.empty() == needs_body(*op));
+  }
+}
+
+TEST_CASE("gradients of every op agree with central differences, of first and second order", "[registry][gradient]") {
+  GradientReport all;
+  size_t samples = 0, with_gradient = 0, without_gradient = 0;
+  for (const OpDef* op : registry().all()) {
+    if (needs_body(*op)) continue;  // below
+    size_t checked = 0;
+    for (const NamedSample& s : samples_of(*op)) {
+      ++samples;
+      INFO(s.name);
+      const std::vector<Tensor> inputs = draw(s.sample, f64);
+      const OpGraph g = graph_of(*op, s.sample.attributes, inputs);
+      if (op->no_gradient || !any_float(inputs) || !any_float(g.outputs)) continue;
+      const GradientReport r = check_gradients(g.graph, g.outputs, g.feeds, options_for(*op));
+      CAPTURE(r.problems);
+      CHECK(r.problems.empty());
+      checked += r.first;
+      all += r;
+    }
+    INFO(op->name);
+    CHECK((checked > 0) == !op->no_gradient);
+    ++(op->no_gradient ? without_gradient : with_gradient);
+  }
+  WARN(registry().all().size() << " ops, " << with_gradient << " with a gradient, " << without_gradient << " without; " << samples << " samples, " << all.first
+                               << " elements of first and " << all.second << " of second order, " << all.shorter << " near a kink");
+  CHECK(with_gradient > 40);
+  CHECK(without_gradient > 10);
+  CHECK(all.first > 1000);
+  CHECK(all.second == all.first);
+}
+
+TEST_CASE("no gradient flows through ops without one, and operands that refuse theirs say so by name", "[registry][gradient]") {
+  size_t silent = 0, refused = 0;
+  for (const NamedSample& s : all_samples()) {
+    INFO(s.name);
+    const OpGraph g = graph_of(*s.op, s.sample.attributes, draw(s.sample, f64));
+    const Var loss = weighted_sum(g.outputs, 1);
+    if (!loss) continue;
+    const Signature signature = s.op->signature(attributes_of(*s.op, s.sample));
+    for (size_t i = 0; i < g.inputs.size(); ++i) {
+      if (!g.inputs[i] || !is_float(g.inputs[i].dtype())) continue;
+      const Slot& slot = signature.slot_of(i);
+      if (s.op->no_gradient) {
+        CHECK_FALSE(vjp({loss}, {fill_like(loss, 1)}, {g.inputs[i]})[0]);
+        ++silent;
+      } else if (!slot.differentiable) {
+        std::string code;
+        try {
+          gradients(loss, {g.inputs[i]});
+        } catch (const Error& e) {
+          code = e.code();
+          CHECK(std::string(e.what()).find(slot.name) != std::string::npos);
+        }
+        CHECK(code == cat(s.op->name, ".", slot.name, ".gradient"));
+        ++refused;
+      }
+    }
+  }
+  WARN(silent << " operands without a gradient, " << refused << " that refuse one");
+  CHECK(silent > 3);
+}
+
+TEST_CASE("gradients of a recurrence agree with central differences, of first and second order", "[registry][gradient]") {
+  constexpr int64_t kSteps = 3, kRows = 3, kIn = 2, kHidden = 2;
+  GradientReport all;
+  for (const bool reverse : {false, true}) {
+    for (const bool window : {false, true}) {
+      CAPTURE(reverse, window);
+      Graph g;
+      std::vector<Feed> feeds;
+      const auto input = [&](const std::string& name, Dims dims) {
+        const Var v = g.placeholder(name, f64, to_shape(dims));
+        feeds.emplace_back(v, draw(dims, f64, -1, 1, feeds.size() + 40));
+        return v;
+      };
+      const auto integers = [&](const std::string& name, std::vector<int32_t> values) {
+        const Var v = g.placeholder(name, i32, {kRows});
+        feeds.emplace_back(v, Tensor::of<int32_t>({kRows}, values));
+        return v;
+      };
+      const Var x = input("x", {kSteps, kRows, kIn}), h0 = input("h0", {kRows, kHidden}), c0 = input("c0", {kRows, kHidden});
+      const Var row = input("row", {kRows, kHidden}), w = input("w", {kIn, kHidden}), u = input("u", {kHidden, kHidden});
+      RecurrenceInputs in{.states = {h0, c0}, .xs = {x}, .per_row = {row}, .begin = {}, .end = {}, .reverse = reverse};
+      if (window) {
+        in.begin = integers("begin", {0, 1, 2});
+        in.end = integers("end", {3, 2, 2});
+      }
+      const RecurrenceResult r = recurrence(in, [&](const Vars& s, const Vars& xs, const Vars& per_row) -> RecurrenceStep {
+        const Var c = s[1] * 0.5 + tanh(matmul(xs[0], w) + matmul(s[0], u)) * per_row[0];
+        const Var h = sigmoid(c) * s[0] + sin(c);
+        return {.states = {h, c}, .ys = {h * c}, .sums = {matmul(xs[0], h, {.transpose_a = true})}};
+      });
+      Vars outputs = r.ys;
+      for (const Vars* list : {&r.finals, &r.sums, &r.trajectories}) outputs.insert(outputs.end(), list->begin(), list->end());
+      for (const char* backend : {"reference", "cpu"}) {
+        GradientOptions o;
+        o.compile.backend = backend;
+        const GradientReport report = check_gradients(g, outputs, feeds, o);
+        CAPTURE(backend, report.problems);
+        CHECK(report.problems.empty());
+        all += report;
+      }
+    }
+  }
+  WARN(all.first << " elements of first and " << all.second << " of second order");
+  CHECK(all.first > 100);
+}

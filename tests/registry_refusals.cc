@@ -1,0 +1,172 @@
+// Every op refuses operands that break its signature, each rule broken once: an Error whose code begins with the op's
+// name, names the operand, and leaves the graph as it was.
+#include <catch2/catch_test_macros.hpp>
+
+#include "registry_samples.h"
+
+using namespace rondo;
+using namespace rondo::test;
+
+namespace {
+
+struct Refusal {
+  std::string code, text;
+};
+
+// What the op says to these types; nothing when it accepts them.
+std::optional<Refusal> ask(const OpDef& op, const Attributes& attributes, const std::vector<ValueType>& types) {
+  Graph g;
+  Vars in;
+  for (const ValueType& t : types) in.push_back(t.present ? g.placeholder(cat("in", in.size()), t.dtype, t.shape) : Var());
+  const int32_t size = g.size();
+  try {
+    g.call(op, in, attributes);
+  } catch (const Error& e) {
+    CHECK(g.size() == size);
+    CHECK(e.fault() == Fault::kArgument);
+    CHECK(e.code().rfind(op.name + ".", 0) == 0);
+    CHECK(std::string(e.what()).rfind("[" + op.name + "]", 0) == 0);
+    return Refusal{e.code(), e.what()};
+  }
+  return std::nullopt;
+}
+
+std::vector<ValueType> types_of(const Sample& s) {
+  std::vector<ValueType> r;
+  for (const Sample::Input& in : s.inputs) r.push_back({in.dtype, to_shape(in.dims), !in.absent});
+  return r;
+}
+
+// How often a letter stands in the operands that are there.
+size_t uses(const Signature& signature, const std::vector<ValueType>& types, const std::string& letter) {
+  size_t n = 0;
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (!types[i].present) continue;
+    for (const Dim& d : signature.slot_of(i).axes) {
+      const auto symbols = d.symbols();
+      n += static_cast<size_t>(std::count(symbols.begin(), symbols.end(), letter));
+    }
+  }
+  return n;
+}
+
+// Whether any number may stand on this axis: a letter that no other axis speaks of.
+bool is_free(const Signature& signature, const std::vector<ValueType>& types, const Dim& axis) {
+  const auto symbols = axis.symbols();
+  return symbols.size() == 1 && axis == Dim::symbol(symbols[0]) && uses(signature, types, symbols[0]) == 1;
+}
+
+}  // namespace
+
+TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name", "[registry][refusal]") {
+  size_t ranks = 0, dims = 0, dtypes = 0, arities = 0, missing = 0;
+  for (const NamedSample& s : all_samples()) {
+    INFO(s.name);
+    const std::vector<ValueType> good = types_of(s.sample);
+    const Attributes attributes = attributes_of(*s.op, s.sample);
+    const Signature signature = s.op->signature(attributes);
+    REQUIRE_FALSE(ask(*s.op, attributes, good));
+    // A cell may take a vector in the place of a batch; then its rules are not those of the signature's letters.
+    bool as_written = true;
+    for (size_t i = 0; i < good.size(); ++i) {
+      const Slot& slot = signature.slot_of(i);
+      as_written = as_written && (!good[i].present || slot.any_shape || slot.axes.size() == good[i].shape.size());
+    }
+    for (size_t i = 0; i < good.size(); ++i) {
+      if (!good[i].present) continue;
+      const Slot& slot = signature.slot_of(i);
+      CAPTURE(i, slot.name);
+      std::vector<ValueType> bad = good;
+      bad[i].shape.emplace_back(2);
+      if (const auto r = ask(*s.op, attributes, bad); !slot.any_shape) {
+        REQUIRE(r);
+        ++ranks;
+      }
+      for (size_t a = 0; a < good[i].shape.size(); ++a) {
+        CAPTURE(a);
+        bad = good;
+        bad[i].shape[a] = bad[i].shape[a] + Dim(1);
+        const auto r = ask(*s.op, attributes, bad);
+        if (slot.any_shape || !as_written) {
+          dims += r ? 1 : 0;
+          continue;
+        }
+        CHECK(static_cast<bool>(r) == !is_free(signature, good, slot.axes[a]));
+        if (r) CHECK(r->text.find("signature: ") != std::string::npos);
+        dims += r ? 1 : 0;
+      }
+      if (slot.type == SlotType::kFloat || slot.type == SlotType::kInt || slot.type == SlotType::kI64) {
+        bad = good;
+        bad[i].dtype = boolean;
+        const auto r = ask(*s.op, attributes, bad);
+        REQUIRE(r);
+        CHECK(r->code == cat(s.op->name, ".", slot.name, ".dtype"));
+        ++dtypes;
+      }
+      if (!slot.optional && !slot.variadic) {
+        bad = good;
+        bad[i].present = false;
+        bool any = false;
+        for (const ValueType& t : bad) any = any || t.present;
+        if (!any) continue;
+        const auto r = ask(*s.op, attributes, bad);
+        REQUIRE(r);
+        CHECK(r->code == cat(s.op->name, ".", slot.name, ".missing"));
+        ++missing;
+      }
+    }
+    if (signature.inputs.empty() || !signature.inputs.back().variadic) {
+      std::vector<ValueType> bad = good;
+      bad.push_back({f64, {}, true});
+      const auto r = ask(*s.op, attributes, bad);
+      REQUIRE(r);
+      CHECK(r->code == s.op->name + ".inputs.arity");
+      ++arities;
+    }
+  }
+  WARN("refused: " << ranks << " ranks, " << dims << " dimensions, " << dtypes << " dtypes, " << missing << " missing operands, " << arities << " arities");
+  for (const size_t n : {ranks, dims, dtypes, missing, arities}) CHECK(n > 20);
+}
+
+TEST_CASE("every op refuses attributes that are unknown, of another type, out of range or required", "[registry][refusal]") {
+  size_t unknown = 0, types = 0, ranges = 0, spellings = 0, required = 0, not_a_number = 0;
+  for (const OpDef* op : registry().all()) {
+    if (op->samples.empty()) continue;
+    INFO(op->name);
+    const Sample& s = op->samples[0];
+    const std::vector<ValueType> good = types_of(s);
+    const auto refuses = [&](std::string_view name, AttributeValue v, std::string_view rule, size_t& count) {
+      Attributes a = s.attributes;
+      a.set(name, std::move(v));
+      const auto r = ask(*op, a, good);
+      CAPTURE(std::string(name));
+      REQUIRE(r);
+      CHECK(r->code == cat(op->name, ".", name, ".", rule));
+      ++count;
+    };
+    refuses("no_such_attribute", 1, "unknown", unknown);
+    for (const AttributeDef& d : op->attributes) {
+      const bool is_flag = d.default_value.get<bool>() != nullptr;
+      refuses(d.name, is_flag ? AttributeValue("text") : AttributeValue(true), "type", types);
+      if (!d.one_of.empty()) refuses(d.name, "NO_SUCH_NAME", "value", spellings);
+      if (d.default_value.get<double>() != nullptr) refuses(d.name, std::nan(""), "nan", not_a_number);
+      const bool whole = d.default_value.get<int64_t>() != nullptr;
+      const auto number = [&](double v) { return whole ? AttributeValue(static_cast<int64_t>(v)) : AttributeValue(v); };
+      if (d.min) refuses(d.name, number(*d.min - 1), "range", ranges);
+      if (d.max) refuses(d.name, number(*d.max + 1), "range", ranges);
+      if (d.required) {
+        Attributes a;
+        for (const auto& [name, value] : s.attributes.items()) {
+          if (name != d.name) a.set(name, value);
+        }
+        const auto r = ask(*op, a, good);
+        REQUIRE(r);
+        CHECK(r->code == cat(op->name, ".", d.name, ".missing"));
+        ++required;
+      }
+    }
+  }
+  WARN("refused: " << unknown << " unknown, " << types << " types, " << ranges << " ranges, " << spellings << " spellings, " << not_a_number << " NaN, " << required
+                   << " required");
+  for (const size_t n : {unknown, types, ranges, spellings, not_a_number, required}) CHECK(n > 0);
+}

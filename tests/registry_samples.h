@@ -1,0 +1,200 @@
+// The samples of every op in the registry: as tensors, as a graph, and stretched to other sizes. What is generated from
+// them needs no hand-written test when an op is added.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rondo/graph/op.h>
+#include <rondo/ops/random.h>
+#include <rondo/ops/register.h>
+
+namespace rondo::test {
+
+/// Ops that a sample cannot describe: they have a body.
+inline bool needs_body(const OpDef& op) { return op.name == "recurrence"; }
+
+struct NamedSample {
+  const OpDef* op;
+  Sample sample;
+  std::string name;  ///< "matmul #3", "lstm_layer #0 peephole, lengths"
+};
+
+inline std::vector<NamedSample> samples_of(const OpDef& op) {
+  std::vector<NamedSample> r;
+  for (const Sample& s : op.samples) {
+    r.push_back({&op, s, cat(op.name, " #", r.size(), s.label.empty() ? "" : " ", s.label)});
+  }
+  return r;
+}
+
+inline std::vector<NamedSample> all_samples() {
+  std::vector<NamedSample> r;
+  for (const OpDef* op : registry().all()) {
+    for (NamedSample& s : samples_of(*op)) r.push_back(std::move(s));
+  }
+  return r;
+}
+
+/// Numbers even in [low, high); whole ones in [low, high] for other dtypes than floats.
+inline Tensor draw(const Dims& dims, DType dtype, double low, double high, uint64_t seed) {
+  Tensor t(f64, dims);
+  for (int64_t i = 0; i < t.size(); ++i) {
+    const double u = uniform_at(seed, 0, 0, static_cast<uint64_t>(i));
+    t.mutable_data<double>()[i] = is_float(dtype) ? low + (high - low) * u : std::floor(low + (high - low + 1) * u);
+  }
+  return t.to(dtype);
+}
+
+/// The operands of a sample, one for each, null = absent. Values that are given repeat when the shape has more.
+inline std::vector<Tensor> draw(const Sample& s, DType float_type, uint64_t seed = 1) {
+  std::vector<Tensor> r;
+  for (const Sample::Input& in : s.inputs) {
+    const DType t = is_float(in.dtype) ? float_type : in.dtype;
+    if (in.absent) {
+      r.emplace_back();
+    } else if (in.values.empty()) {
+      r.push_back(draw(in.dims, t, in.low, in.high, seed * 1000 + r.size()));
+    } else {
+      Tensor v(f64, in.dims);
+      for (int64_t i = 0; i < v.size(); ++i) v.mutable_data<double>()[i] = in.values[static_cast<size_t>(i) % in.values.size()];
+      r.push_back(v.to(t));
+    }
+  }
+  return r;
+}
+
+/// An op on placeholders like `values`.
+struct OpGraph {
+  Graph graph;
+  Vars inputs, outputs;  ///< null where absent or not asked for
+  std::vector<std::pair<Var, Tensor>> feeds;
+
+  Vars present() const {
+    Vars r;
+    std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(r), [](const Var& v) { return static_cast<bool>(v); });
+    return r;
+  }
+};
+
+inline OpGraph graph_of(const OpDef& op, const Attributes& attributes, const std::vector<Tensor>& values) {
+  OpGraph r;
+  for (const Tensor& t : values) {
+    r.inputs.push_back(t ? r.graph.placeholder(cat("in", r.inputs.size()), t.dtype(), to_shape(t.dims())) : Var());
+    if (t) r.feeds.emplace_back(r.inputs.back(), t);
+  }
+  r.outputs = r.graph.call(op, r.inputs, attributes);
+  return r;
+}
+
+/// The attributes of a sample with all defaults.
+inline Attributes attributes_of(const OpDef& op, const Sample& s) {
+  return complete_attributes(InferContext(op, op.parsed, s.attributes, {}, "", {}), s.attributes);
+}
+
+namespace detail {
+
+/// The sizes that the letters of the signature have in a sample; none when it does not fit, or has no letters.
+inline std::optional<Binding> letters_of(const Signature& signature, const Sample& s) {
+  Binding b;
+  for (size_t i = 0; i < s.inputs.size(); ++i) {
+    const Slot& slot = signature.slot_of(i);
+    if (s.inputs[i].absent || slot.any_shape) continue;
+    if (slot.axes.size() != s.inputs[i].dims.size()) return std::nullopt;
+    for (size_t a = 0; a < slot.axes.size(); ++a) {
+      const auto symbols = slot.axes[a].symbols();
+      if (symbols.size() == 1 && slot.axes[a] == Dim::symbol(symbols[0])) b[symbols[0]] = s.inputs[i].dims[a];
+    }
+  }
+  if (b.empty()) return std::nullopt;
+  return b;
+}
+
+inline std::optional<Sample> with_letters(const Signature& signature, Sample s, const Binding& letters) {
+  for (size_t i = 0; i < s.inputs.size(); ++i) {
+    const Slot& slot = signature.slot_of(i);
+    if (s.inputs[i].absent || slot.any_shape) continue;
+    for (size_t a = 0; a < slot.axes.size(); ++a) {
+      const Dim d = slot.axes[a].bind(letters);
+      if (!d.is_constant()) return std::nullopt;
+      s.inputs[i].dims[a] = d.constant();
+    }
+  }
+  return s;
+}
+
+/// Every dimension of this size gets another, in operands and in attributes that are shapes.
+inline Sample with_size(Sample s, int64_t from, int64_t to, bool in_attributes) {
+  for (Sample::Input& in : s.inputs) std::replace(in.dims.begin(), in.dims.end(), from, to);
+  Attributes a = s.attributes;
+  for (const auto& [name, value] : s.attributes.items()) {
+    const auto* shape = value.get<Shape>();
+    if (shape == nullptr || !in_attributes) continue;
+    Shape changed = *shape;
+    std::replace(changed.begin(), changed.end(), Dim(from), Dim(to));
+    a.set(name, changed);
+  }
+  s.attributes = a;
+  return s;
+}
+
+inline bool accepted(const OpDef& op, const Sample& s) {
+  try {
+    graph_of(op, s.attributes, draw(s, f64));
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+}  // namespace detail
+
+/// The sample with each of its sizes in turn changed to each of `sizes`, as far as the op accepts that: letters of the
+/// signature where it has some, else equal dimensions together.
+inline std::vector<NamedSample> stretched(const NamedSample& s, const std::vector<int64_t>& sizes) {
+  std::vector<NamedSample> r;
+  const auto take = [&](Sample changed, const std::string& what) {
+    if (detail::accepted(*s.op, changed)) {
+      r.push_back({s.op, std::move(changed), s.name + " " + what});
+      return true;
+    }
+    return false;
+  };
+  const Signature signature = s.op->signature(attributes_of(*s.op, s.sample));
+  if (const auto letters = detail::letters_of(signature, s.sample)) {
+    for (const auto& [letter, old] : *letters) {
+      for (const int64_t size : sizes) {
+        Binding b = *letters;
+        b[letter] = size;
+        const auto changed = detail::with_letters(signature, s.sample, b);
+        if (changed && size != old) take(*changed, cat(letter, "=", size));
+      }
+    }
+    return r;
+  }
+  std::set<int64_t> seen;
+  for (const Sample::Input& in : s.sample.inputs) seen.insert(in.dims.begin(), in.dims.end());
+  for (const int64_t old : seen) {
+    for (const int64_t size : sizes) {
+      if (size == old) continue;
+      const std::string what = cat(old, "->", size);
+      if (!take(detail::with_size(s.sample, old, size, true), what)) take(detail::with_size(s.sample, old, size, false), what);
+    }
+  }
+  return r;
+}
+
+/// The sample with all whole numbers 0: what indices and lengths may be whatever the sizes.
+inline Sample with_zero_integers(Sample s) {
+  for (Sample::Input& in : s.inputs) {
+    if (is_integer(in.dtype)) in.values = {0};
+  }
+  return s;
+}
+
+}  // namespace rondo::test
