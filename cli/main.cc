@@ -24,7 +24,7 @@ std::string version() {
 int main(int argc, char** argv) {
   CLI::App app("Recurrent networks as symbolic graphs.", "rondo");
   app.set_version_flag("--version", version, "Print the version and this build's backends");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // at least one: asked for below, when all words are known ones
   app.failure_message([](const CLI::App*, const CLI::Error& e) { return fmt::format("rondo: {} (see rondo --help)\n", e.what()); });
   rondo::tool::Run run;
   rondo::tool::add_verify(app, run);
@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   rondo::tool::add_ops(app, run);
   try {
     app.parse(argc, argv);
+    if (!run) throw rondo::tool::UsageError("a command is needed: verify, inspect or ops (see rondo --help)");
     return run();
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsage;

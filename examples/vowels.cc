@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <rondo/rondo.h>
 
@@ -93,6 +95,9 @@ int main(int argc, char** argv) try {
   if (!options["--load"].empty()) return load_and_compare(options["--load"], threads);
   train_and_save(std::stoull(options["--seed"]), std::stoll(options["--epochs"]), threads);
   return 0;
+} catch (const std::invalid_argument&) {
+  std::cerr << "vowels: --seed, --epochs and --threads take whole numbers\n";
+  return 2;
 } catch (const std::exception& e) {
   std::cerr << "vowels: " << e.what() << '\n';
   return 1;

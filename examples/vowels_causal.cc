@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <stdexcept>
 #include <string>
 
 #include <rondo/rondo.h>
@@ -63,6 +64,9 @@ int main(int argc, char** argv) try {
   train_and_save(std::stoull(options["--seed"]), std::stoll(options["--epochs"]),
                  std::stoi(options["--threads"]));
   return 0;
+} catch (const std::invalid_argument&) {
+  std::cerr << "vowels_causal: --seed, --epochs and --threads take whole numbers\n";
+  return 2;
 } catch (const std::exception& e) {
   std::cerr << "vowels_causal: " << e.what() << '\n';
   return 1;

@@ -40,7 +40,7 @@ Subgraph model_graph(const Trainer& t, const Vars& ends) {
 
 // The name of a value, given now when it has none.
 std::string name_in(Graph g, Value v, std::string_view wish) {
-  const std::string name = g.var(v).name();
+  std::string name = g.var(v).name();
   if (name[0] != '%') return name;
   std::string free(wish);
   for (int i = 1; g.has(free); ++i) free = cat(wish, "_", i);

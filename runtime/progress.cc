@@ -72,7 +72,7 @@ class Line final : public Listener {
     draw(f);
   }
   void on_epoch(const TrainingFacts& f) override { draw(f); }
-  void on_end(const TrainingFacts&) override { out_ << std::endl; }
+  void on_end(const TrainingFacts&) override { out_ << '\n' << std::flush; }
 
  private:
   // A line that wraps could not be written over.
@@ -92,7 +92,7 @@ class Plain final : public Listener {
   void on_epoch(const TrainingFacts& f) override {
     const int64_t every = (f.epochs + kPlainLines - 1) / kPlainLines;
     if (f.epoch % every != 0 && f.epoch != f.epochs) return;
-    out_ << text_of(f, false) << std::endl;
+    out_ << text_of(f, false) << '\n' << std::flush;
   }
 
  private:

@@ -73,11 +73,11 @@ std::set<std::string> named_in(const OpDef& op, const std::string& reason) {
       words.insert(std::exchange(word, ""));
     }
   }
+  // A single letter may be a word of the reason.
   for (const Slot& s : op.parsed.inputs) {
-    if (words.count(s.name) != 0) r.insert(s.name);
+    if (s.name.size() > 2 && words.count(s.name) != 0) r.insert(s.name);
   }
   for (const Alias& a : op.aliases) {
-    // "h" and "direction" are words of English too; the names that matter are of mixed case or long.
     if (!a.of.empty() && a.name.size() > 2 && words.count(a.name) != 0) r.insert(a.of);
   }
   return r;

@@ -5,7 +5,9 @@
 namespace rondo::cpu {
 namespace {
 
-constexpr int64_t kWidestTile = 512;  // columns: b's part of a tile stays in L2
+constexpr int64_t kWidestTile = 512, kNarrowestTile = 128;  // columns
+constexpr int64_t kSharingRows = 128;  // with so many, reading b costs little
+constexpr int64_t kEnoughTiles = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -36,16 +38,18 @@ MatmulShape::MatmulShape(const KernelCall& call)
 
 MatmulTiles::MatmulTiles(const MatmulShape& s, int64_t work, int64_t grain) {
   if (s.batches * s.m * s.n == 0) return;
+  // A tile reads all of b's columns once: the longer they are, the more rows must share them.
+  const int64_t least_rows = std::clamp(s.k / 4, grain, kSharingRows);
   columns = part_of(s.n, kWidestTile, grain);
   const int64_t row_work = columns * std::max<int64_t>(1, s.k);
-  rows = part_of(s.m, std::max(grain, ceil_div(work, row_work)), grain);
-  // A few rows are no division of labour: the columns are divided too.
-  if (const int64_t tile = rows * row_work; tile > 2 * work) {
-    columns = part_of(s.n, std::max(4 * grain, columns * work / tile), grain);
+  rows = part_of(s.m, std::max(least_rows, ceil_div(work, row_work)), grain);
+  const auto tiles = [&] { return s.batches * ceil_div(s.m, rows) * ceil_div(s.n, columns); };
+  if (const int64_t tile = rows * row_work; tile > 2 * work && tiles() < kEnoughTiles) {
+    columns = part_of(s.n, std::max(kNarrowestTile, columns * work / tile), grain);
   }
   down = ceil_div(s.m, rows);
   across = ceil_div(s.n, columns);
-  count = s.batches * down * across;
+  count = tiles();
 }
 
 MatmulTiles::Tile MatmulTiles::at(const MatmulShape& s, int64_t piece) const {

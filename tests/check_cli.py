@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Calls the tool as a user does: exit status, last line, one clear line for what is not there.
+
+    check_cli.py TOOL   run from the root of the repository
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+TOOL = sys.argv[1]
+VECTORS = "tests/vectors/nd4j"
+ONE = f"{VECTORS}/000_lstmLayer_fmt_TNS_FWD.safetensors"
+failures = 0
+
+
+def rondo(*args):
+    return subprocess.run([TOOL, *args], capture_output=True, text=True, timeout=300)
+
+
+def check(what, ok, result):
+    global failures
+    if not ok:
+        failures += 1
+        print(f"FAILED: {what}: status {result.returncode}\n{result.stdout}{result.stderr}")
+
+
+def says(status, last, *args):
+    r = rondo(*args)
+    lines = (r.stdout + r.stderr).strip().split("\n")
+    check(f"rondo {' '.join(args)}", r.returncode == status and last in lines[-1], r)
+    return r
+
+
+def refuses(text, *args):
+    """One line that begins with the tool's name, status 2."""
+    r = rondo(*args)
+    lines = r.stderr.strip().split("\n")
+    ok = r.returncode == 2 and not r.stdout and len(lines) == 1
+    check(f"rondo {' '.join(args)}", ok and lines[0].startswith("rondo: ") and text in lines[0], r)
+
+
+# verify
+says(0, "85 passed, 0 failed", "verify", VECTORS, "--form", "both")
+says(0, "2 passed, 0 failed", "verify", VECTORS, "--only", "lstmLayerC*,gru")
+says(0, "1 passed, 0 failed", "verify", ONE, "--no-grad", "--no-optimize", "--form", "eager")
+says(1, "0 passed, 0 failed", "verify", VECTORS, "--only", "lstmLaye")
+says(1, "0 passed, 0 failed", "verify", ONE, "--kernel", "cpu.argmax")
+with tempfile.TemporaryDirectory() as folder:
+    folder = pathlib.Path(folder)
+    (folder / "broken.safetensors").write_bytes(b"no header")
+    shutil.copy(ONE, folder)
+    report = folder / "report.json"
+    says(1, "1 passed, 1 failed", "verify", str(folder), "--json", str(report))
+    read = json.loads(report.read_text())
+    outcomes = [(c["outcome"], len(c["tensors"]) > 10) for c in read["cases"]]
+    check("JSON report", outcomes == [("passed", True), ("failed", False)], rondo("--version"))
+refuses("no file or folder", "verify", "no/such/path")
+refuses("quantum", "verify", ONE, "--backend", "quantum")
+refuses("has no kernel 'nothing'", "verify", ONE, "--kernel", "nothing")
+refuses("f8", "verify", ONE, "--dtype", "f8")
+refuses("path", "verify")
+
+# inspect
+says(1, "", "inspect", "no_such_file.rondo")
+refuses("--output", "inspect", "x.rondo", "--output", "y")
+
+# ops
+says(0, "", "ops")
+check("ops lists", "lstm_layer" in rondo("ops").stdout, rondo("ops"))
+check("ops NAME", "maxTSLength" in rondo("ops", "lstm_layer").stdout, rondo("ops", "lstm_layer"))
+refuses("did you mean 'sigmoid'", "ops", "sigmiod")
+
+# the rest
+refuses("fly", "fly")
+refuses("a command is needed")
+check("--version", rondo("--version").stdout.startswith("rondo 0."), rondo("--version"))
+check("--help", all(c in rondo("--help").stdout for c in ("verify", "inspect", "ops")), rondo("--help"))
+print("failures:", failures)
+sys.exit(failures != 0)
