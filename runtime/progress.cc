@@ -15,7 +15,9 @@
 namespace rondo {
 namespace {
 
-constexpr int kBar = 20;
+constexpr size_t kFrame = 3;  // columns of a bar beside its marks
+constexpr size_t kShortestBar = kFrame + 5;
+constexpr size_t kLongestBar = kFrame + 30;
 constexpr int64_t kPlainLines = 10;
 constexpr std::chrono::milliseconds kRedraw{100};
 
@@ -37,28 +39,35 @@ std::string clock(double seconds) {
   return std::move(r).str();
 }
 
-std::string text_of(const TrainingFacts& f, bool bar) {
+std::string epoch_of(const TrainingFacts& f) {
   std::ostringstream s;
   const std::string of = std::to_string(f.epochs);
-  s << "epoch " << std::setw(static_cast<int>(of.size())) << f.epoch << '/' << of << std::fixed;
-  if (bar) {
-    const double part =
-        f.batches > 0 ? static_cast<double>(f.batch) / static_cast<double>(f.batches) : 0;
-    const double done = f.epochs > 0 ? (static_cast<double>(f.epoch - 1) + part) / f.epochs : 1;
-    const int full = static_cast<int>(std::clamp(done, 0.0, 1.0) * kBar);
-    s << " [" << std::string(static_cast<size_t>(full), '#')
-      << std::string(static_cast<size_t>(kBar - full), '.') << ']';
-  }
-  s << "  loss " << std::setprecision(4) << f.loss << std::setprecision(3);
+  s << "epoch " << std::setw(static_cast<int>(of.size())) << f.epoch << '/' << of;
+  return std::move(s).str();
+}
+
+std::string numbers_of(const TrainingFacts& f, bool with_validation) {
+  std::ostringstream s;
+  s << std::fixed << "  loss " << std::setprecision(4) << f.loss << std::setprecision(3);
   if (f.accuracy) s << "  accuracy " << *f.accuracy;
-  if (f.validation_accuracy) {
+  if (with_validation && f.validation_accuracy) {
     s << "  validation " << *f.validation_accuracy;
-  } else if (f.validation_loss) {
+  } else if (with_validation && f.validation_loss) {
     s << "  validation loss " << *f.validation_loss;
   }
   s << std::setprecision(0) << "  " << f.sequences_per_second << " sequences/s  "
     << clock(f.seconds_left) << " left";
   return std::move(s).str();
+}
+
+// " [###.......]", as wide as it is told.
+std::string bar_of(const TrainingFacts& f, size_t width) {
+  const double part =
+      f.batches > 0 ? static_cast<double>(f.batch) / static_cast<double>(f.batches) : 0;
+  const double done = (static_cast<double>(f.epoch - 1) + part) / static_cast<double>(f.epochs);
+  const auto full =
+      static_cast<size_t>(std::clamp(done, 0.0, 1.0) * static_cast<double>(width - kFrame));
+  return " [" + std::string(full, '#') + std::string(width - kFrame - full, '.') + ']';
 }
 
 class Line final : public Listener {
@@ -75,9 +84,17 @@ class Line final : public Listener {
   void on_end(const TrainingFacts&) override { out_ << '\n' << std::flush; }
 
  private:
-  // A line that wraps could not be written over.
+  // One line whatever the width, because a line that wraps could not be written over.
   void draw(const TrainingFacts& f) {
-    out_ << "\r\033[K" << text_of(f, true).substr(0, columns_ - 1) << std::flush;
+    const size_t width = columns_ - 1;
+    const std::string epoch = epoch_of(f);
+    std::string numbers = numbers_of(f, true);
+    if (epoch.size() + kShortestBar + numbers.size() > width) numbers = numbers_of(f, false);
+    const size_t taken = epoch.size() + numbers.size();
+    std::string line = epoch;
+    if (taken + kShortestBar <= width) line += bar_of(f, std::min(width - taken, kLongestBar));
+    line += numbers;
+    out_ << "\r\033[K" << line.substr(0, width) << std::flush;
   }
 
   std::ostream& out_;
@@ -92,7 +109,7 @@ class Plain final : public Listener {
   void on_epoch(const TrainingFacts& f) override {
     const int64_t every = (f.epochs + kPlainLines - 1) / kPlainLines;
     if (f.epoch % every != 0 && f.epoch != f.epochs) return;
-    out_ << text_of(f, false) << '\n' << std::flush;
+    out_ << epoch_of(f) << numbers_of(f, true) << '\n' << std::flush;
   }
 
  private:

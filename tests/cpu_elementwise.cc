@@ -1,6 +1,6 @@
-#include "cpu_check.h"
-
 #include <catch2/generators/catch_generators.hpp>
+
+#include "cpu_check.h"
 
 #include <rondo/backends/cpu/tile_program.h>
 #include <rondo/ops/formula.h>
@@ -42,7 +42,8 @@ TEST_CASE("cpu_elementwise_awkward_numbers") {
     for (const OpDef* op : registry().all()) {
       if (op->formula.empty()) continue;
       for (const DType t : {f32, f64}) {
-        agrees(op->name, awkward_operands(*op, t), sample_numbers(*op), {"cpu.elementwise", tolerance(t), least(t)});
+        agrees(op->name, awkward_operands(*op, t), sample_numbers(*op),
+               {"cpu.elementwise", tolerance(t), least(t)});
       }
     }
   });
@@ -50,29 +51,58 @@ TEST_CASE("cpu_elementwise_awkward_numbers") {
 
 TEST_CASE("cpu_elementwise_functions_are_accurate_everywhere") {
   on_each_isa([] {
-    for (const char* op : {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "elu", "sqrt"}) {
+    for (const char* op :
+         {"exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "elu", "sqrt"}) {
       for (const DType t : {f32, f64}) {
         std::vector<double> v;
-        for (int i = 0; i < 20000; ++i) v.push_back((i % 2 == 0 ? 1 : -1) * std::pow(10.0, -9 + 11.0 * i / 20000));
+        for (int i = 0; i < 20000; ++i)
+          v.push_back((i % 2 == 0 ? 1 : -1) * std::pow(10.0, -9 + 11.0 * i / 20000));
         for (int i = 0; i < 20000; ++i) v.push_back(-110 + 220.0 * i / 20000);
         const Attributes a = sample_numbers(registry().at(op));
-        agrees(op, {Tensor::of<double>({static_cast<int64_t>(v.size())}, v).to(t)}, a, {"", t == f64 ? 2e-15 : 7e-7, least(t)});
+        agrees(op, {Tensor::of<double>({static_cast<int64_t>(v.size())}, v).to(t)}, a,
+               {"", t == f64 ? 2e-15 : 7e-7, least(t)});
       }
     }
   });
 }
 
 TEST_CASE("cpu_elementwise_shapes_broadcast") {
-  struct Shapes { Dims a, b; };
-  const std::vector<Shapes> all{{{}, {}}, {{1}, {}}, {{0}, {1}}, {{3, 0}, {0}}, {{5}, {5}}, {{7, 5}, {5}}, {{7, 5}, {7, 1}}, {{7, 1}, {1, 5}}, {{16, 64}, {64}},
-                                {{16, 64}, {16, 1}}, {{16, 64}, {}}, {{29, 16, 64}, {16, 64}}, {{29, 16, 64}, {29, 1, 64}}, {{29, 16, 64}, {29, 16, 1}}, {{29, 1, 64}, {16, 1}},
-                                {{3, 1, 5, 1, 7}, {2, 1, 4, 1}}, {{2, 3000}, {3000}}, {{2, 3000}, {2, 1}}, {{4, 1, 1500}, {1, 3, 1500}}, {{2, 1, 2, 1, 2, 1}, {1, 2, 1, 2, 1, 2}},
-                                {{1000, 2}, {2}}, {{1000, 2}, {1000, 1}}, {{300000}, {}}, {{40, 5000}, {40, 1}}, {{1, 1, 1}, {1}}, {{1025}, {1025}}, {{5, 1023}, {1023}}};
+  struct Shapes {
+    Dims a, b;
+  };
+  const std::vector<Shapes> all{{{}, {}},
+                                {{1}, {}},
+                                {{0}, {1}},
+                                {{3, 0}, {0}},
+                                {{5}, {5}},
+                                {{7, 5}, {5}},
+                                {{7, 5}, {7, 1}},
+                                {{7, 1}, {1, 5}},
+                                {{16, 64}, {64}},
+                                {{16, 64}, {16, 1}},
+                                {{16, 64}, {}},
+                                {{29, 16, 64}, {16, 64}},
+                                {{29, 16, 64}, {29, 1, 64}},
+                                {{29, 16, 64}, {29, 16, 1}},
+                                {{29, 1, 64}, {16, 1}},
+                                {{3, 1, 5, 1, 7}, {2, 1, 4, 1}},
+                                {{2, 3000}, {3000}},
+                                {{2, 3000}, {2, 1}},
+                                {{4, 1, 1500}, {1, 3, 1500}},
+                                {{2, 1, 2, 1, 2, 1}, {1, 2, 1, 2, 1, 2}},
+                                {{1000, 2}, {2}},
+                                {{1000, 2}, {1000, 1}},
+                                {{300000}, {}},
+                                {{40, 5000}, {40, 1}},
+                                {{1, 1, 1}, {1}},
+                                {{1025}, {1025}},
+                                {{5, 1023}, {1023}}};
   on_each_isa([&] {
     for (const Shapes& s : all) {
       for (const DType t : {f32, f64, i32, i64}) {
         const Tensor a = drawn(t, s.a, 1), b = drawn(t, s.b, 2);
-        for (const char* op : {"sub", "maximum", "less"}) agrees(op, {a, b}, {}, {"cpu.elementwise"});
+        for (const char* op : {"sub", "maximum", "less"})
+          agrees(op, {a, b}, {}, {"cpu.elementwise"});
         const Tensor c = drawn(boolean, s.b, 3);
         agrees("where", {c, a, b}, {}, {"cpu.elementwise"});
         agrees("where", {drawn(boolean, s.a, 4), b, Tensor::scalar(t, 3)}, {}, {"cpu.elementwise"});
@@ -90,9 +120,13 @@ TEST_CASE("cpu_elementwise_large_arrays_on_many_threads") {
 TEST_CASE("cpu_elementwise_integers") {
   for (const DType t : {i32, i64}) {
     const double big = t == i32 ? 2147483647.0 : 9007199254740992.0;
-    const Tensor a = Tensor::of<double>({8}, {0, 1, -1, 7, -7, big, -big, 5}).to(t), b = Tensor::of<double>({8, 1}, {0, 1, -1, 2, -2, big, -big, 3}).to(t);
-    for (const char* op : {"add", "sub", "mul", "div", "minimum", "maximum", "equal", "not_equal", "less_equal"}) agrees(op, {a, b}, {}, {"cpu.elementwise"});
-    for (const char* op : {"neg", "abs", "sign", "square", "floor"}) agrees(op, {a}, {}, {"cpu.elementwise"});
+    const Tensor a = Tensor::of<double>({8}, {0, 1, -1, 7, -7, big, -big, 5}).to(t),
+                 b = Tensor::of<double>({8, 1}, {0, 1, -1, 2, -2, big, -big, 3}).to(t);
+    for (const char* op :
+         {"add", "sub", "mul", "div", "minimum", "maximum", "equal", "not_equal", "less_equal"})
+      agrees(op, {a, b}, {}, {"cpu.elementwise"});
+    for (const char* op : {"neg", "abs", "sign", "square", "floor"})
+      agrees(op, {a}, {}, {"cpu.elementwise"});
   }
 }
 
@@ -100,12 +134,16 @@ TEST_CASE("cpu_elementwise_integers") {
 TEST_CASE("cpu_elementwise_bits_do_not_depend_on_the_position") {
   on_each_isa([] {
     for (const OpDef* op : registry().all()) {
-      if (op->formula.empty() || op->parsed.inputs.size() != 1 || op->parsed.inputs[0].type == SlotType::kBool) continue;
+      if (op->formula.empty() || op->parsed.inputs.size() != 1 ||
+          op->parsed.inputs[0].type == SlotType::kBool)
+        continue;
       for (const DType t : {f32, f64}) {
-        const std::vector<Tensor> whole = run_kernel(cpu_backend(), op->name, {drawn(t, {131}, 9, 0.1, 4)}, sample_numbers(*op));
+        const std::vector<Tensor> whole =
+            run_kernel(cpu_backend(), op->name, {drawn(t, {131}, 9, 0.1, 4)}, sample_numbers(*op));
         for (const int64_t n : {1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 33, 64, 127}) {
           const std::vector<double> v = values(drawn(t, {131}, 9, 0.1, 4));
-          const Tensor part = Tensor::of<double>({n}, std::span(v).last(static_cast<size_t>(n))).to(t);
+          const Tensor part =
+              Tensor::of<double>({n}, std::span(v).last(static_cast<size_t>(n))).to(t);
           const Tensor got = run_kernel(cpu_backend(), op->name, {part}, sample_numbers(*op))[0];
           INFO(op->name << " of the last " << n);
           for (int64_t i = 0; i < n; ++i) REQUIRE((got.at(i) == whole[0].at(131 - n + i)));
@@ -118,7 +156,8 @@ TEST_CASE("cpu_elementwise_bits_do_not_depend_on_the_position") {
 TEST_CASE("cpu_copies_between_dtypes_and_shapes") {
   on_each_isa([] {
     agrees("broadcast_to", {drawn(f32, {5}, 1)}, {{"shape", Shape{300, 5}}}, {"cpu.broadcast_to"});
-    agrees("broadcast_to", {drawn(i64, {3, 1}, 1)}, {{"shape", Shape{2, 3, 4}}}, {"cpu.broadcast_to"});
+    agrees("broadcast_to", {drawn(i64, {3, 1}, 1)}, {{"shape", Shape{2, 3, 4}}},
+           {"cpu.broadcast_to"});
     agrees("stop_gradient", {drawn(boolean, {77}, 1)}, {}, {"cpu.stop_gradient"});
     agrees("cast", {drawn(f32, {77}, 1)}, {{"dtype", f64}}, {"cpu.cast"});
     agrees("cast", {drawn(f64, {77}, 1)}, {{"dtype", f32}}, {"cpu.cast"});
@@ -127,7 +166,8 @@ TEST_CASE("cpu_copies_between_dtypes_and_shapes") {
   });
 }
 
-// Several results at once, constants folded, booleans between: what fused nodes and the recurrent engine ask for.
+// Several results at once, constants folded, booleans between: what fused nodes and the recurrent
+// engine ask for.
 TEST_CASE("tile_program_with_several_results") {
   on_each_isa([] {
     const std::vector<std::string> names{"x", "c", "keep"};
@@ -163,7 +203,8 @@ TEST_CASE("tile_program_too_large_says_so") {
   p.inputs = 1;
   p.code.push_back({.fn = Fn::kInput, .input = 0});
   for (int i = 0; i < 200; ++i) p.code.push_back({.fn = Fn::kExp, .a = i});
-  for (int i = 200; i-- > 1;) p.code.push_back({.fn = Fn::kAdd, .a = static_cast<int32_t>(p.code.size()) - 1, .b = i});
+  for (int i = 200; i-- > 1;)
+    p.code.push_back({.fn = Fn::kAdd, .a = static_cast<int32_t>(p.code.size()) - 1, .b = i});
   const DType in[] = {f64};
   CHECK(!cpu::TileProgram(p, in, f64).fits());
 }

@@ -1,9 +1,9 @@
-#include "cpu_check.h"
-
 #include <atomic>
 #include <thread>
 
 #include <catch2/generators/catch_generators.hpp>
+
+#include "cpu_check.h"
 
 namespace rondo::test {
 namespace {
@@ -12,7 +12,8 @@ struct Size {
   int64_t m, n, k;
 };
 
-std::vector<Tensor> operands(const Dims& batch, const Size& s, DType t, bool ta, bool tb, bool shared_b) {
+std::vector<Tensor> operands(const Dims& batch, const Size& s, DType t, bool ta, bool tb,
+                             bool shared_b) {
   Dims a = batch, b = shared_b ? Dims{} : batch;
   for (const int64_t d : {ta ? s.k : s.m, ta ? s.m : s.k}) a.push_back(d);
   for (const int64_t d : {tb ? s.n : s.k, tb ? s.k : s.n}) b.push_back(d);
@@ -20,12 +21,28 @@ std::vector<Tensor> operands(const Dims& batch, const Size& s, DType t, bool ta,
 }
 
 // Rounding: the reference sums in f64.
-double absolute(DType t, int64_t k) { return (t == f64 ? 1e-15 : 4e-7) * (2 + static_cast<double>(k)) * 2; }
+double absolute(DType t, int64_t k) {
+  return (t == f64 ? 1e-15 : 4e-7) * (2 + static_cast<double>(k)) * 2;
+}
 
 TEST_CASE("cpu_matmul_all_forms") {
   const bool ta = GENERATE(false, true), tb = GENERATE(false, true);
-  for (const Size& s : {Size{0, 3, 4}, {3, 0, 4}, {3, 4, 0}, {1, 1, 1}, {1, 64, 64}, {4, 4, 4}, {3, 5, 7}, {16, 64, 64}, {16, 256, 12}, {17, 33, 65}, {64, 256, 464}, {464, 64, 100},
-                        {130, 513, 40}, {5, 700, 300}, {300, 9, 64}, {16, 1100, 500}}) {
+  for (const Size& s : {Size{0, 3, 4},
+                        {3, 0, 4},
+                        {3, 4, 0},
+                        {1, 1, 1},
+                        {1, 64, 64},
+                        {4, 4, 4},
+                        {3, 5, 7},
+                        {16, 64, 64},
+                        {16, 256, 12},
+                        {17, 33, 65},
+                        {64, 256, 464},
+                        {464, 64, 100},
+                        {130, 513, 40},
+                        {5, 700, 300},
+                        {300, 9, 64},
+                        {16, 1100, 500}}) {
     for (const DType t : {f32, f64}) {
       for (const Dims& batch : {Dims{}, Dims{3}, Dims{2, 2}}) {
         if (!batch.empty() && s.m * s.n * s.k > 2000000) continue;
@@ -53,8 +70,11 @@ TEST_CASE("cpu_matmul_passes_nan_and_infinity") {
 TEST_CASE("cpu_matmul_from_many_threads_at_once") {
   const Tensor a = drawn(f32, {200, 64}, 1), b = drawn(f32, {64, 256}, 2);
   Graph g;
-  const Vars y = g.call(registry().at("matmul"), {g.placeholder("a", f32, {200, 64}), g.placeholder("b", f32, {64, 256})}, {});
-  const KernelCall call{y[0].node(), y[0].node().attributes, {type_of(a), type_of(b)}, {{f32, {200, 256}, true}}};
+  const Vars y =
+      g.call(registry().at("matmul"),
+             {g.placeholder("a", f32, {200, 64}), g.placeholder("b", f32, {64, 256})}, {});
+  const KernelCall call{
+      y[0].node(), y[0].node().attributes, {type_of(a), type_of(b)}, {{f32, {200, 256}, true}}};
   const auto prepared = find_kernel(cpu_backend(), call)->prepare(call);
   const Tensor want = run_kernel(cpu_backend(), "matmul", {a, b})[0];
   ThreadTeam team(2);
@@ -66,7 +86,8 @@ TEST_CASE("cpu_matmul_from_many_threads_at_once") {
       for (int k = 0; k < 50; ++k) {
         Tensor out(f32, {200, 256});
         RunContext context{team};
-        const View in[] = {{&call.in[0], const_cast<std::byte*>(a.raw())}, {&call.in[1], const_cast<std::byte*>(b.raw())}};
+        const View in[] = {{&call.in[0], const_cast<std::byte*>(a.raw())},
+                           {&call.in[1], const_cast<std::byte*>(b.raw())}};
         const View result[] = {{&call.out[0], out.raw_mutable()}};
         prepared->run({call, in, result, workspace.get(), context});
         wrong += !out.same_bits(want);

@@ -69,14 +69,16 @@ struct Problem {
   std::vector<Feed> feeds;
 };
 
+// With `symbols`, T and B are left open.
 Problem make(const Cell& cell, DType t, bool reverse, const std::vector<int32_t>& lengths,
-             int64_t steps = 5) {
+             int64_t steps = 5, bool symbols = false) {
   constexpr int64_t kIn = 3, kHidden = 4;
   Problem p;
   const auto rows = static_cast<int64_t>(lengths.size());
-  p.x = p.g.placeholder("x", t, {"T", "B", kIn});
-  p.h0 = p.g.placeholder("h0", t, {"B", kHidden});
-  p.end = p.g.placeholder("end", i32, {"B"});
+  const Dim time = symbols ? Dim("T") : Dim(steps), batch = symbols ? Dim("B") : Dim(rows);
+  p.x = p.g.placeholder("x", t, {time, batch, kIn});
+  p.h0 = p.g.placeholder("h0", t, {batch, kHidden});
+  p.end = p.g.placeholder("end", i32, {batch});
   p.w = {p.g.placeholder("w", t, {kIn, kHidden}), p.g.placeholder("u", t, {kHidden, kHidden}),
          p.g.placeholder("b", t, {kHidden})};
   p.r = recurrence(
@@ -248,7 +250,7 @@ TEST_CASE("a window outside the sequence is refused by every kernel", "[recurren
 }
 
 TEST_CASE("hoist takes the product of the input out of the loop", "[recurrence][passes]") {
-  Problem p = make(cells()[0], f64, false, kRagged);
+  Problem p = make(cells()[0], f64, false, kRagged, 5, true);
   const Subgraph before{
       p.g,
       {p.x.value(), p.h0.value(), p.end.value(), p.w[0].value(), p.w[1].value(), p.w[2].value()},
@@ -303,9 +305,8 @@ TEST_CASE("a Var of the outer graph inside a body becomes an operand, of another
 
 TEST_CASE("a recurrence inside a recurrence has right gradients", "[recurrence]") {
   Graph g;
-  const Var x = g.placeholder("x", f64, {"T", "B", 3});
-  const Var memory = g.placeholder("memory", f64, {"S", "B", 3});
-  const Var h0 = g.placeholder("h0", f64, {"B", 3});
+  const Var x = g.placeholder("x", f64, {3, 2, 3});
+  const Var h0 = g.placeholder("h0", f64, {2, 3});
   const Var w = g.placeholder("w", f64, {3, 3});
   // An inner loop over a shared sequence, at each step of the outer one.
   const Var shared = g.placeholder("shared", f64, {2, 1, 3});

@@ -1,5 +1,5 @@
 // Every kernel of every backend against the reference backend: on the samples of its op, and on those stretched to
-// sizes of 0, 1 and 17, in f64 and f32.
+// sizes of 0, 1 and 17, and enlarged, in f64 and f32.
 #include <catch2/catch_test_macros.hpp>
 
 #include <rondo/autodiff/gradients.h>
@@ -37,6 +37,7 @@ std::vector<NamedSample> sized_samples(const OpDef& op) {
   for (const NamedSample& s : samples_of(op)) {
     r.push_back(s);
     for (NamedSample& more : stretched(s, {0, 1, 17})) r.push_back(std::move(more));
+    for (NamedSample& more : enlarged(s, 24)) r.push_back(std::move(more));
   }
   return r;
 }

@@ -189,6 +189,17 @@ inline std::vector<NamedSample> stretched(const NamedSample& s, const std::vecto
   return r;
 }
 
+/// The sample with every size but 0 and 1 `factor` times as large, for kernels that want large operands; nothing where
+/// the op does not accept that.
+inline std::vector<NamedSample> enlarged(const NamedSample& s, int64_t factor) {
+  NamedSample r = s;
+  r.name += cat(" times ", factor);
+  for (Sample::Input& in : r.sample.inputs) {
+    for (int64_t& d : in.dims) d = d > 1 ? d * factor : d;
+  }
+  return detail::accepted(*s.op, r.sample) ? std::vector<NamedSample>{r} : std::vector<NamedSample>{};
+}
+
 /// The sample with all whole numbers 0: what indices and lengths may be whatever the sizes.
 inline Sample with_zero_integers(Sample s) {
   for (Sample::Input& in : s.inputs) {

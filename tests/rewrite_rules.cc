@@ -241,7 +241,7 @@ TEST_CASE("shapes that nearly match stay as they are", "[rules]") {
       transpose(x, {1, 0, 2}),
       sum(x, {.axes = {0, 2}}),
       reduce_max(x, {.axes = {1}}),
-      sum(sum(x, {.axes = {2}, .keep_dims = true}), {.axes = {0}}),
+      sum(sum(x, {.axes = {1}, .keep_dims = true}), {.axes = {0}}),
       split(x, 2, 0)[1],
       broadcast_to(slice(x, 0, 0, 1), {4, 4, 1}) + slice(y, 0, 0, 1),
       matmul(transpose(x, {1, 0, 2}), reshape(y, {4, 1, 4})),
@@ -252,9 +252,8 @@ TEST_CASE("shapes that nearly match stay as they are", "[rules]") {
     RewriteLog log;
     rewrite(s, all, &log);
     INFO(to_text(dead_code(s)) << log.str());
-    // Whole slices and flat concats may go; the root must stay.
-    CHECK(log.total() ==
-          log.count("slice_whole") + log.count("concat_flat") + log.count("sum_units"));
+    // Operands may become simpler; the root must stay.
+    CHECK(log.total() == log.count("slice_whole") + log.count("concat_flat"));
   }
 }
 

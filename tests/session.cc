@@ -3,6 +3,7 @@
 #include <rondo/runtime/session.h>
 
 #include <atomic>
+#include <cmath>
 #include <thread>
 
 #include <catch2/catch_test_macros.hpp>

@@ -1,15 +1,17 @@
-#include <rondo/graph/error.h>
 #include <rondo/runtime/thread_team.h>
 
 #include <atomic>
-#include <catch2/catch_test_macros.hpp>
-#include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <rondo/graph/error.h>
 
 namespace rondo {
 namespace {
@@ -87,7 +89,9 @@ TEST_CASE("thread_team_nested_calls_run_inline") {
 TEST_CASE("thread_team_two_teams_may_nest_both_ways") {
   ThreadTeam a(2), b(2);
   std::atomic<int> hits = 0;
-  a.for_each(4, [&](int64_t) { b.for_each(4, [&](int64_t) { a.for_each(4, [&](int64_t) { ++hits; }); }); });
+  a.for_each(4, [&](int64_t) {
+    b.for_each(4, [&](int64_t) { a.for_each(4, [&](int64_t) { ++hits; }); });
+  });
   CHECK(hits == 64);
 }
 
@@ -127,7 +131,11 @@ TEST_CASE("thread_team_members_meet_at_a_barrier") {
 
 TEST_CASE("thread_team_together_carries_exceptions") {
   ThreadTeam team(2);
-  CHECK_THROWS_AS(team.together(2, [](int m) { if (m == 1) throw std::runtime_error("x"); }), std::runtime_error);
+  CHECK_THROWS_AS(team.together(2,
+                                [](int m) {
+                                  if (m == 1) throw std::runtime_error("x");
+                                }),
+                  std::runtime_error);
   CHECK_THROWS_AS(team.together(3, [](int) {}), Error);
 }
 

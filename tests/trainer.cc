@@ -13,6 +13,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers.hpp>
+#include <catch2/matchers/catch_matchers_floating_point.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <rondo/ops/elementwise.h>
@@ -28,6 +29,7 @@ namespace rondo {
 namespace {
 
 using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::WithinRel;
 
 // Three classes that differ in the mean of their first feature; lengths 1 to 9.
 SequenceDataset three_tones(size_t n = 42, uint64_t seed = 3) {
@@ -176,6 +178,37 @@ TEST_CASE("an update needs no data set", "[trainer]") {
   CHECK(t.update(feeds) < 1e-9);
   CHECK(t.state().step == 402);
   CHECK(std::abs(t.model().session().variables().value("line/weights").item() - 2) < 1e-4);
+}
+
+TEST_CASE("dropout draws anew at each step, by the trainer's seed", "[trainer]") {
+  const SequenceBatch batch = three_tones().batch({0, 1, 2, 3, 4, 5, 6, 7});
+  const auto two_losses = [&](uint64_t seed) {
+    const Network n = network();
+    Trainer t(n.g, n.loss,
+              {.inputs = n.inputs, .updater = SGD{.learning_rate = 0}, .seed = seed, .threads = 1});
+    const double first = t.update(t.model().feeds(batch));
+    return std::pair(first, t.update(t.model().feeds(batch)));
+  };
+  const auto [first, second] = two_losses(1);
+  CHECK(first != second);
+  CHECK(two_losses(1) == std::pair(first, second));
+  CHECK(two_losses(2).first != first);
+}
+
+TEST_CASE("gradients are clipped by the norm of all of them", "[trainer]") {
+  const Network n = network(f64);
+  Trainer t(
+      n.g, n.loss,
+      {.inputs = n.inputs, .updater = SGD{.learning_rate = 1}, .clip_norm = 1e-3, .threads = 1});
+  const auto before = t.model().session().variables().snapshot();
+  t.update(t.model().feeds(three_tones().batch({0, 1, 2, 3})));
+  double squares = 0;
+  for (const auto& [name, value] : *t.model().session().variables().snapshot()) {
+    for (int64_t i = 0; i < value.size(); ++i) {
+      squares += std::pow(value.at(i) - before->at(name).at(i), 2);
+    }
+  }
+  CHECK_THAT(std::sqrt(squares), WithinRel(1e-3, 1e-6));
 }
 
 TEST_CASE("training has the same bits for any number of threads", "[trainer]") {
@@ -368,13 +401,25 @@ TEST_CASE("progress is one line on a terminal and plain lines elsewhere", "[trai
   f.accuracy = 0.75;
   f.sequences_per_second = 1234;
   f.seconds_left = 83.2;
-  std::ostringstream terminal;
-  const auto bar = progress_bar(terminal, 60);
-  bar->on_begin(f);
-  bar->on_batch(f);
-  bar->on_batch(f);  // too soon to be drawn again
-  bar->on_end(f);
-  CHECK(terminal.str() == "\r\033[Kepoch  3/40 [#...................]  loss 0.5000  accuracy 0\n");
+  f.validation_accuracy = 0.5;
+  const auto drawn = [&](int columns) {
+    std::ostringstream terminal;
+    const auto bar = progress_bar(terminal, columns);
+    bar->on_begin(f);
+    bar->on_batch(f);
+    bar->on_batch(f);  // too soon to be drawn again
+    bar->on_end(f);
+    return terminal.str();
+  };
+  const std::string facts = "1234 sequences/s  1:24 left\n";
+  CHECK(drawn(120) ==
+        "\r\033[Kepoch  3/40 [#............................]  loss 0.5000  accuracy 0.750  "
+        "validation 0.500  " +
+            facts);
+  CHECK(drawn(80) == "\r\033[Kepoch  3/40 [.......]  loss 0.5000  accuracy 0.750  " + facts);
+  CHECK(drawn(70) == "\r\033[Kepoch  3/40  loss 0.5000  accuracy 0.750  " + facts);
+  CHECK(drawn(11) == "\r\033[Kepoch  3/4\n");
+  f.validation_accuracy.reset();
 
   std::ostringstream file;
   const auto plain = progress_bar(file);

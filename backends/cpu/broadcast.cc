@@ -21,7 +21,8 @@ std::optional<BroadcastPlan> plan_broadcast(const Dims& result, std::span<const 
     }
     if (axis.length == 1) continue;
     bool merges = !axes.empty();
-    for (size_t k = 0; merges && k < operands.size(); ++k) merges = axis.strides[k] == axes.back().strides[k] * axes.back().length;
+    for (size_t k = 0; merges && k < operands.size(); ++k)
+      merges = axis.strides[k] == axes.back().strides[k] * axes.back().length;
     if (merges) {
       axes.back().length *= axis.length;
     } else {

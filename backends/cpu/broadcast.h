@@ -1,4 +1,5 @@
-// How operands of different shapes meet in an elementwise loop: axes that all operands step through alike become one.
+// How operands of different shapes meet in an elementwise loop: axes that all operands step through
+// alike become one.
 #pragma once
 
 #include <array>
@@ -14,7 +15,8 @@ namespace rondo::cpu {
 /// Most axes left after merging; calls with more go to the reference backend.
 inline constexpr size_t kMaxAxes = 8;
 
-/// The result's axes, merged, and each operand's stride along them in elements; 0 where it is broadcast.
+/// The result's axes, merged, and each operand's stride along them in elements; 0 where it is
+/// broadcast.
 struct BroadcastPlan {
   struct Operand {
     std::array<int64_t, kMaxAxes> strides{};

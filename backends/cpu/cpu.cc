@@ -1,9 +1,9 @@
 #include <rondo/backends/cpu/cpu.h>
 
+#include <algorithm>
+
 #include <rondo/backends/cpu/isa.h>
 #include <rondo/backends/cpu/rows.h>
-
-#include <algorithm>
 
 namespace rondo {
 namespace cpu {
@@ -11,7 +11,8 @@ namespace cpu {
 bool all_of_type(const KernelCall& call, std::initializer_list<DType> types) {
   const DType t = call.out.empty() ? call.in.at(0).dtype : call.out[0].dtype;
   const auto same = [t](const TensorType& x) { return !x.present || x.dtype == t; };
-  return std::find(types.begin(), types.end(), t) != types.end() && std::all_of(call.in.begin(), call.in.end(), same) &&
+  return std::find(types.begin(), types.end(), t) != types.end() &&
+         std::all_of(call.in.begin(), call.in.end(), same) &&
          std::all_of(call.out.begin(), call.out.end(), same);
 }
 
@@ -20,7 +21,9 @@ namespace {
 class Cpu final : public Backend {
  public:
   Cpu() {
-    for (const auto add : {add_elementwise, add_matmul_onednn, add_matmul_eigen, add_reduce, add_shape, add_nn, add_recurrent}) add(rows_);
+    for (const auto add : {add_elementwise, add_matmul_onednn, add_matmul_eigen, add_reduce,
+                           add_shape, add_nn, add_recurrent})
+      add(rows_);
   }
   std::string_view name() const override { return "cpu"; }
   std::span<const Kernel> kernels() const override { return rows_; }
@@ -34,7 +37,8 @@ class Cpu final : public Backend {
 }  // namespace cpu
 
 const Backend& cpu_backend() {
-  static const auto* const backend = new cpu::Cpu;  // lives as long as the program: plans point into it
+  static const auto* const backend =
+      new cpu::Cpu;  // lives as long as the program: plans point into it
   return *backend;
 }
 

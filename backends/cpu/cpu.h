@@ -1,4 +1,5 @@
-// The CPU backend: SIMD chosen at run time by Highway, large products by oneDNN, f64 and odd products by Eigen.
+// The CPU backend: SIMD chosen at run time by Highway, large products by oneDNN, f64 and odd
+// products by Eigen.
 //
 // It has rows for what is hot; a plan takes all else from the reference backend.
 #pragma once

@@ -1,26 +1,27 @@
-#include <rondo/ops/formula.h>
+#include <algorithm>
+#include <cstring>
 
 #include <rondo/backends/cpu/broadcast.h>
 #include <rondo/backends/cpu/rows.h>
 #include <rondo/backends/cpu/spread.h>
 #include <rondo/backends/cpu/tile_program.h>
 #include <rondo/graph/op.h>
-
-#include <algorithm>
-#include <cstring>
+#include <rondo/ops/formula.h>
 
 namespace rondo::cpu {
 namespace {
 
 constexpr size_t kMaxOperands = 16;
-// Copies of broadcast operands, beside the program's own scratch, on the stack of whoever runs a piece.
+// Copies of broadcast operands, beside the program's own scratch, on the stack of whoever runs a
+// piece.
 constexpr size_t kFillBytes = 32 << 10;
 
-// One op with a formula. Tiles of whole rows when rows are short, parts of a row when they are long; operands that are
-// not laid out as the result are copied into tiles of their own first.
+// One op with a formula. Tiles of whole rows when rows are short, parts of a row when they are
+// long; operands that are not laid out as the result are copied into tiles of their own first.
 class Elementwise final : public PreparedKernel {
  public:
-  Elementwise(TileProgram program, BroadcastPlan plan) : program_(std::move(program)), plan_(std::move(plan)) {
+  Elementwise(TileProgram program, BroadcastPlan plan)
+      : program_(std::move(program)), plan_(std::move(plan)) {
     int64_t tile = program_.tile();
     size_t bytes = 0;
     for (size_t i = 0; i < plan_.operands.size(); ++i) {
@@ -31,13 +32,16 @@ class Elementwise final : public PreparedKernel {
     rows_per_tile_ = long_rows_ ? 1 : std::max<int64_t>(1, tile / std::max<int64_t>(1, plan_.row));
     tile_ = long_rows_ ? tile : rows_per_tile_ * plan_.row;
     tiles_per_row_ = long_rows_ ? (plan_.row + tile - 1) / tile : 1;
-    tiles_ = long_rows_ ? plan_.count * tiles_per_row_ : (plan_.count + rows_per_tile_ - 1) / rows_per_tile_;
+    tiles_ = long_rows_ ? plan_.count * tiles_per_row_
+                        : (plan_.count + rows_per_tile_ - 1) / rows_per_tile_;
     if (plan_.row == 0) tiles_ = 0;
-    tiles_per_piece_ = std::max<int64_t>(1, kPieceCost / std::max<int64_t>(1, program_.cost() * tile_));
+    tiles_per_piece_ =
+        std::max<int64_t>(1, kPieceCost / std::max<int64_t>(1, program_.cost() * tile_));
     size_t at = 0;
     for (size_t i = 0; i < plan_.operands.size(); ++i) {
       fill_at_[i] = at;
-      if (!plan_.operands[i].direct) at += align_up(size_of(program_.input_type(i)) * static_cast<size_t>(tile_));
+      if (!plan_.operands[i].direct)
+        at += align_up(size_of(program_.input_type(i)) * static_cast<size_t>(tile_));
     }
   }
 
@@ -61,7 +65,8 @@ class Elementwise final : public PreparedKernel {
       } else if (o.rows && !long_rows_) {
         const size_t bytes = static_cast<size_t>(plan_.row) * element;
         const int64_t rows = std::min(rows_per_tile_, plan_.count);
-        for (int64_t r = 0; r < rows; ++r) std::memcpy(fill + static_cast<size_t>(r) * bytes, args.in[i].data, bytes);
+        for (int64_t r = 0; r < rows; ++r)
+          std::memcpy(fill + static_cast<size_t>(r) * bytes, args.in[i].data, bytes);
       }
       frame.input(i, fill);
     }
@@ -76,23 +81,29 @@ class Elementwise final : public PreparedKernel {
         const BroadcastPlan::Operand& o = plan_.operands[i];
         const size_t element = size_of(program_.input_type(i));
         if (o.direct) {
-          frame.input(i, args.in[i].data + static_cast<size_t>(first_row * plan_.row + column) * element);
+          frame.input(
+              i, args.in[i].data + static_cast<size_t>(first_row * plan_.row + column) * element);
         } else if (!o.scalar && (long_rows_ || !o.rows)) {
-          frame.input(i, gather(o, args.in[i].data, element, fills + fill_at_[i], first_row, rows, column, n));
+          frame.input(i, gather(o, args.in[i].data, element, fills + fill_at_[i], first_row, rows,
+                                column, n));
         }
       }
-      frame.output(0, args.out[0].data + static_cast<size_t>(first_row * plan_.row + column) * out_element);
+      frame.output(
+          0, args.out[0].data + static_cast<size_t>(first_row * plan_.row + column) * out_element);
       program_.run(frame, n);
     }
   }
 
-  // An operand's elements for a tile: where they lie, when that is one stretch, else copied to `fill` row by row.
-  const std::byte* gather(const BroadcastPlan::Operand& o, const std::byte* data, size_t element, std::byte* fill, int64_t first_row, int64_t rows,
-                          int64_t column, int64_t n) const {
+  // An operand's elements for a tile: where they lie, when that is one stretch, else copied to
+  // `fill` row by row.
+  const std::byte* gather(const BroadcastPlan::Operand& o, const std::byte* data, size_t element,
+                          std::byte* fill, int64_t first_row, int64_t rows, int64_t column,
+                          int64_t n) const {
     RowCursor cursor(plan_, first_row);
     const bool stretch = o.strides[plan_.axes - 1] != 0;
     if (long_rows_) {
-      const std::byte* const from = data + static_cast<size_t>(cursor.offset(o) + (stretch ? column : 0)) * element;
+      const std::byte* const from =
+          data + static_cast<size_t>(cursor.offset(o) + (stretch ? column : 0)) * element;
       if (stretch) return from;
       spread(fill, from, static_cast<size_t>(n), element);
       return fill;
@@ -131,7 +142,8 @@ std::optional<BroadcastPlan> plan_of(const KernelCall& call) {
 }
 
 std::unique_ptr<PreparedKernel> prepare(const KernelCall& call, const Program& program) {
-  return std::make_unique<Elementwise>(TileProgram(program, input_types(call), call.out[0].dtype), *plan_of(call));
+  return std::make_unique<Elementwise>(TileProgram(program, input_types(call), call.out[0].dtype),
+                                       *plan_of(call));
 }
 
 // y = x, for ops that only repeat or convert.
@@ -166,8 +178,14 @@ void add_elementwise(std::vector<Kernel>& rows) {
                   .op = "",
                   .note = "the formula over SIMD tiles that stay in L1",
                   .supports =
-                      [](const KernelCall& call) { return !call.node.op->formula.empty() && supports(call, program_of(*call.node.op, call.attributes)); },
-                  .prepare = [](const KernelCall& call) { return prepare(call, program_of(*call.node.op, call.attributes)); }});
+                      [](const KernelCall& call) {
+                        return !call.node.op->formula.empty() &&
+                               supports(call, program_of(*call.node.op, call.attributes));
+                      },
+                  .prepare =
+                      [](const KernelCall& call) {
+                        return prepare(call, program_of(*call.node.op, call.attributes));
+                      }});
   rows.push_back(copy_row("broadcast_to"));
   rows.push_back(copy_row("stop_gradient"));
   rows.push_back(copy_row("cast"));

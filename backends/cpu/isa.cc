@@ -1,12 +1,13 @@
 #include <rondo/backends/cpu/isa.h>
 
-#include <rondo/graph/error.h>
-
-#include <rondo/backends/cpu/simd_targets.h>
-
 #include <cstdint>
 
+#include <rondo/graph/error.h>
+
+// clang-format off: Highway must know the targets before it is read
+#include <rondo/backends/cpu/simd_targets.h>
 #include <hwy/highway.h>
+// clang-format on
 
 namespace rondo::cpu {
 std::vector<std::string> isa_names() {
@@ -26,7 +27,9 @@ void force_isa(const std::string& name) {
   for (const int64_t t : hwy::SupportedAndGeneratedTargets()) {
     if (name == hwy::TargetName(t)) wanted = t;
   }
-  if (wanted == 0 && !name.empty()) fail(Fault::kUnsupported, "cpu.isa.unknown", "this machine and build have no instruction set ", name);
+  if (wanted == 0 && !name.empty())
+    fail(Fault::kUnsupported, "cpu.isa.unknown", "this machine and build have no instruction set ",
+         name);
   hwy::SetSupportedTargetsForTest(wanted);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
 }

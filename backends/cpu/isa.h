@@ -1,4 +1,5 @@
-// Which instruction set our SIMD code runs on: chosen by Highway when a kernel is prepared, lowered by tests.
+// Which instruction set our SIMD code runs on: chosen by Highway when a kernel is prepared, lowered
+// by tests.
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@ namespace rondo::cpu {
 std::string isa_name();
 /// All that they have, best first. Names are Highway's.
 std::vector<std::string> isa_names();
-/// Kernels prepared from now on use this one; empty = the best again. For tests: not while others prepare kernels.
+/// Kernels prepared from now on use this one; empty = the best again. For tests: not while others
+/// prepare kernels.
 void force_isa(const std::string& name);
 
 }  // namespace rondo::cpu

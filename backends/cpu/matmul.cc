@@ -6,7 +6,7 @@ namespace rondo::cpu {
 namespace {
 
 constexpr int64_t kWidestTile = 512, kNarrowestTile = 128;  // columns
-constexpr int64_t kSharingRows = 128;  // with so many, reading b costs little
+constexpr int64_t kSharingRows = 128;                       // with so many, reading b costs little
 constexpr int64_t kEnoughTiles = 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -20,7 +20,8 @@ int64_t part_of(int64_t length, int64_t want, int64_t grain) {
 }  // namespace
 
 MatmulShape::MatmulShape(const KernelCall& call)
-    : transpose_a(call.attributes.flag("transpose_a")), transpose_b(call.attributes.flag("transpose_b")) {
+    : transpose_a(call.attributes.flag("transpose_a")),
+      transpose_b(call.attributes.flag("transpose_b")) {
   const Dims &a = call.in[0].dims, &b = call.in[1].dims, &y = call.out[0].dims;
   const size_t rank = a.size();
   m = y[rank - 2];

@@ -1,4 +1,5 @@
-// What all kernels of `matmul` share: the call as plain numbers, and its division into tiles, which shape alone decides.
+// What all kernels of `matmul` share: the call as plain numbers, and its division into tiles, which
+// shape alone decides.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,8 @@
 
 namespace rondo::cpu {
 
-/// y[b] = a[b] b[b] for each batch; row-major, the leading axes of `a` folded into its rows where that is the same.
+/// y[b] = a[b] b[b] for each batch; row-major, the leading axes of `a` folded into its rows where
+/// that is the same.
 struct MatmulShape {
   int64_t batches = 1, m = 0, n = 0, k = 0;
   bool transpose_a = false, transpose_b = false;
@@ -20,16 +22,22 @@ struct MatmulShape {
   /// Multiplications.
   int64_t work() const { return batches * m * n * k; }
   /// First element of the tile that begins at a row and column of y.
-  int64_t a_at(int64_t batch, int64_t row) const { return batch * a_step + (transpose_a ? row : row * k); }
-  int64_t b_at(int64_t batch, int64_t column) const { return batch * b_step + (transpose_b ? column * k : column); }
-  int64_t y_at(int64_t batch, int64_t row, int64_t column) const { return batch * y_step + row * n + column; }
+  int64_t a_at(int64_t batch, int64_t row) const {
+    return batch * a_step + (transpose_a ? row : row * k);
+  }
+  int64_t b_at(int64_t batch, int64_t column) const {
+    return batch * b_step + (transpose_b ? column * k : column);
+  }
+  int64_t y_at(int64_t batch, int64_t row, int64_t column) const {
+    return batch * y_step + row * n + column;
+  }
 };
 
 /// Tiles of y, each one piece for the team: `rows` x `columns`, the last ones smaller.
 struct MatmulTiles {
-  int64_t rows = 0, columns = 0;    ///< of a tile
-  int64_t down = 0, across = 0;     ///< tiles of one batch
-  int64_t count = 0;                ///< of all batches
+  int64_t rows = 0, columns = 0;  ///< of a tile
+  int64_t down = 0, across = 0;   ///< tiles of one batch
+  int64_t count = 0;              ///< of all batches
 
   /// Tiles of about `work` multiplications, rows and columns in multiples of `grain`.
   MatmulTiles(const MatmulShape& s, int64_t work, int64_t grain);

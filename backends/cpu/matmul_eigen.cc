@@ -1,13 +1,11 @@
-// Products by Eigen: f64, and f32 where a vendor's call would cost more than the product or no vendor is there.
-#ifndef EIGEN_DONT_PARALLELIZE
-#define EIGEN_DONT_PARALLELIZE  // the team is the only source of threads
-#endif
+// Products by Eigen: f64, and f32 where a vendor's call would cost more than the product or no
+// vendor is there.
+#include <algorithm>
+
 #include <Eigen/Core>
 
 #include <rondo/backends/cpu/matmul.h>
 #include <rondo/backends/cpu/rows.h>
-
-#include <algorithm>
 
 namespace rondo::cpu {
 namespace {
@@ -21,7 +19,8 @@ class EigenMatmul final : public PreparedKernel {
   explicit EigenMatmul(const KernelCall& call) : shape_(call), tiles_(shape_, kTileWork, kGrain) {}
 
   void run(const KernelArgs& args) const override {
-    for_pieces(args.context.team, tiles_.count, [&](int64_t piece) { run_tile(args, tiles_.at(shape_, piece)); });
+    for_pieces(args.context.team, tiles_.count,
+               [&](int64_t piece) { run_tile(args, tiles_.at(shape_, piece)); });
   }
 
  private:
@@ -34,13 +33,15 @@ class EigenMatmul final : public PreparedKernel {
     const MatmulShape& s = shape_;
     const T* const a = args.in[0].as<T>() + s.a_at(t.batch, t.row);
     const T* const b = args.in[1].as<T>() + s.b_at(t.batch, t.column);
-    Out y(args.out[0].as<T>() + s.y_at(t.batch, t.row, t.column), t.rows, t.columns, Stride(s.ldy()));
+    Out y(args.out[0].as<T>() + s.y_at(t.batch, t.row, t.column), t.rows, t.columns,
+          Stride(s.ldy()));
     if (s.k == 0) {
       y.setZero();
       return;
     }
     const In ea(a, s.transpose_a ? s.k : t.rows, s.transpose_a ? t.rows : s.k, Stride(s.lda()));
-    const In eb(b, s.transpose_b ? t.columns : s.k, s.transpose_b ? s.k : t.columns, Stride(s.ldb()));
+    const In eb(b, s.transpose_b ? t.columns : s.k, s.transpose_b ? s.k : t.columns,
+                Stride(s.ldb()));
     if (!s.transpose_a && !s.transpose_b) {
       y.noalias() = ea * eb;
     } else if (!s.transpose_a) {

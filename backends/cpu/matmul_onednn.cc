@@ -1,7 +1,7 @@
-// f32 products by oneDNN, called single-threaded on tiles that shape alone decides, so that every team size gives the
-// same bits. A primitive is made once per shape of a tile and kept; its scratchpad lies in the run's workspace.
+// f32 products by oneDNN, called single-threaded on tiles that shape alone decides, so that every
+// team size gives the same bits. A primitive is made once per shape of a tile and kept; its
+// scratchpad lies in the run's workspace.
 #include <rondo/backends/cpu/rows.h>
-
 #include <rondo/graph/error.h>
 
 #if RONDO_ONEDNN
@@ -20,14 +20,16 @@
 
 #include <rondo/backends/cpu/matmul.h>
 
-// oneDNN's build for GNU OpenMP has no call of its own for this. Weak: another build of oneDNN may bring no OpenMP.
+// oneDNN's build for GNU OpenMP has no call of its own for this. Weak: another build of oneDNN may
+// bring no OpenMP.
 extern "C" void omp_set_num_threads(int) __attribute__((weak));
 extern "C" int omp_get_max_threads() __attribute__((weak));
 
 namespace rondo::cpu {
 namespace {
 
-// Below this many multiplications the call costs more than the product; one tile has about the second number.
+// Below this many multiplications the call costs more than the product; one tile has about the
+// second number.
 constexpr int64_t kLeastWork = 8192;
 constexpr int64_t kTileWork = 1 << 20;
 constexpr int64_t kGrain = 16;
@@ -54,8 +56,9 @@ class OneThread {
 void check(dnnl_status_t status, std::string_view what) {
   if (status == dnnl_success) return;
   const bool memory = status == dnnl_out_of_memory;
-  fail(memory ? Fault::kUnsupported : Fault::kInternal, memory ? "onednn.memory.exhausted" : "rondo.internal", "oneDNN refuses to ", what, " (status ",
-       static_cast<int>(status), ")");
+  fail(memory ? Fault::kUnsupported : Fault::kInternal,
+       memory ? "onednn.memory.exhausted" : "rondo.internal", "oneDNN refuses to ", what,
+       " (status ", static_cast<int>(status), ")");
 }
 
 template <class F>
@@ -93,8 +96,10 @@ std::shared_ptr<const Primitive> make_primitive(const Key& k) {
   static std::atomic<uint64_t> ids{1};
   const OneThread one;  // oneDNN plans for the threads it sees
   return checked("make a product", [&] {
-    const dnnl::memory::desc a({k.m, k.k}, f32, k.transpose_a ? Strides{1, k.lda} : Strides{k.lda, 1});
-    const dnnl::memory::desc b({k.k, k.n}, f32, k.transpose_b ? Strides{1, k.ldb} : Strides{k.ldb, 1});
+    const dnnl::memory::desc a({k.m, k.k}, f32,
+                               k.transpose_a ? Strides{1, k.lda} : Strides{k.lda, 1});
+    const dnnl::memory::desc b({k.k, k.n}, f32,
+                               k.transpose_b ? Strides{1, k.ldb} : Strides{k.ldb, 1});
     const dnnl::memory::desc y({k.m, k.n}, f32, Strides{k.ldy, 1});
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -115,7 +120,8 @@ std::shared_ptr<const Primitive> primitive(const Key& key) {
   static auto* const cache = new Cache;  // outlives all plans
   const std::lock_guard lock(cache->mutex);
   if (const auto it = cache->primitives.find(key); it != cache->primitives.end()) return it->second;
-  if (cache->primitives.size() >= kMostPrimitives) cache->primitives.clear();  // plans keep what they use
+  if (cache->primitives.size() >= kMostPrimitives)
+    cache->primitives.clear();  // plans keep what they use
   return cache->primitives[key] = make_primitive(key);
 }
 
@@ -126,14 +132,22 @@ class ThreadState {
     Memories& m = memories_[p.id % kMostMemories];
     if (m.id != p.id) {
       m = checked("describe memory", [&] {
-        const auto view = [](const dnnl::memory::desc& d) { return dnnl::memory(d, engine(), nullptr); };
-        return Memories{p.id, view(p.desc.src_desc()), view(p.desc.weights_desc()), view(p.desc.dst_desc()), view(p.desc.scratchpad_desc())};
+        const auto view = [](const dnnl::memory::desc& d) {
+          return dnnl::memory(d, engine(), nullptr);
+        };
+        return Memories{p.id, view(p.desc.src_desc()), view(p.desc.weights_desc()),
+                        view(p.desc.dst_desc()), view(p.desc.scratchpad_desc())};
       });
     }
-    const std::pair<dnnl_memory_t, const void*> data[] = {{m.a.get(), a}, {m.b.get(), b}, {m.y.get(), y}, {m.scratch.get(), scratch}};
-    for (const auto& [memory, pointer] : data) check(dnnl_memory_set_data_handle(memory, const_cast<void*>(pointer)), "set an address");  // NOLINT
-    const dnnl_exec_arg_t arguments[] = {
-        {DNNL_ARG_SRC, m.a.get()}, {DNNL_ARG_WEIGHTS, m.b.get()}, {DNNL_ARG_DST, m.y.get()}, {DNNL_ARG_SCRATCHPAD, m.scratch.get()}};
+    const std::pair<dnnl_memory_t, const void*> data[] = {
+        {m.a.get(), a}, {m.b.get(), b}, {m.y.get(), y}, {m.scratch.get(), scratch}};
+    for (const auto& [memory, pointer] : data)
+      check(dnnl_memory_set_data_handle(memory, const_cast<void*>(pointer)),
+            "set an address");  // NOLINT
+    const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, m.a.get()},
+                                         {DNNL_ARG_WEIGHTS, m.b.get()},
+                                         {DNNL_ARG_DST, m.y.get()},
+                                         {DNNL_ARG_SCRATCHPAD, m.scratch.get()}};
     check(dnnl_primitive_execute(p.run.get(), stream_.get(), 4, arguments), "multiply");
   }
 
@@ -153,7 +167,8 @@ class OneDnnMatmul final : public PreparedKernel {
     for (const int64_t rows : {tiles_.rows, last.rows}) {
       for (const int64_t columns : {tiles_.columns, last.columns}) {
         const MatmulShape& s = shape_;
-        primitives_.push_back(primitive({rows, columns, s.k, s.lda(), s.ldb(), s.ldy(), s.transpose_a, s.transpose_b}));
+        primitives_.push_back(primitive(
+            {rows, columns, s.k, s.lda(), s.ldb(), s.ldy(), s.transpose_a, s.transpose_b}));
         scratch_bytes_ = std::max(scratch_bytes_, align_up(primitives_.back()->scratch_bytes));
       }
     }
@@ -162,14 +177,18 @@ class OneDnnMatmul final : public PreparedKernel {
     scratchpads_ = static_cast<int>(std::min({tiles_.count, cores, int64_t{64}}));
   }
 
-  size_t workspace_bytes() const override { return kFlagBytes + scratch_bytes_ * static_cast<size_t>(scratchpads_); }
+  size_t workspace_bytes() const override {
+    return kFlagBytes + scratch_bytes_ * static_cast<size_t>(scratchpads_);
+  }
 
   void run(const KernelArgs& args) const override {
-    auto* const free = new (args.workspace) std::atomic<uint64_t>(scratchpads_ == 64 ? ~uint64_t{0} : (uint64_t{1} << scratchpads_) - 1);
+    auto* const free = new (args.workspace) std::atomic<uint64_t>(
+        scratchpads_ == 64 ? ~uint64_t{0} : (uint64_t{1} << scratchpads_) - 1);
     for_pieces(args.context.team, tiles_.count, [&](int64_t piece) {
       const int pad = take(*free);
       const Give give{*free, pad};
-      run_tile(args, tiles_.at(shape_, piece), args.workspace + kFlagBytes + static_cast<size_t>(pad) * scratch_bytes_);
+      run_tile(args, tiles_.at(shape_, piece),
+               args.workspace + kFlagBytes + static_cast<size_t>(pad) * scratch_bytes_);
     });
   }
 
@@ -193,16 +212,19 @@ class OneDnnMatmul final : public PreparedKernel {
   };
 
   void run_tile(const KernelArgs& args, const MatmulTiles::Tile& t, std::byte* scratch) const {
-    const Primitive& p = *primitives_[(t.rows != tiles_.rows ? 2U : 0U) + (t.columns != tiles_.columns ? 1U : 0U)];
+    const Primitive& p =
+        *primitives_[(t.rows != tiles_.rows ? 2U : 0U) + (t.columns != tiles_.columns ? 1U : 0U)];
     thread_local ThreadState state;
     const OneThread one;
-    state.run(p, args.in[0].as<float>() + shape_.a_at(t.batch, t.row), args.in[1].as<float>() + shape_.b_at(t.batch, t.column),
+    state.run(p, args.in[0].as<float>() + shape_.a_at(t.batch, t.row),
+              args.in[1].as<float>() + shape_.b_at(t.batch, t.column),
               args.out[0].as<float>() + shape_.y_at(t.batch, t.row, t.column), scratch);
   }
 
   MatmulShape shape_;
   MatmulTiles tiles_;
-  std::vector<std::shared_ptr<const Primitive>> primitives_;  // full, last columns, last rows, last of both
+  std::vector<std::shared_ptr<const Primitive>>
+      primitives_;  // full, last columns, last rows, last of both
   size_t scratch_bytes_ = 0;
   int scratchpads_ = 1;
 };
@@ -210,11 +232,15 @@ class OneDnnMatmul final : public PreparedKernel {
 }  // namespace
 
 void add_matmul_onednn(std::vector<Kernel>& rows) {
-  rows.push_back({.name = "cpu.matmul.onednn",
-                  .op = "matmul",
-                  .note = cat("oneDNN: f32 products of ", kLeastWork, " multiplications or more"),
-                  .supports = [](const KernelCall& call) { return all_of_type(call, {f32}) && MatmulShape(call).work() >= kLeastWork; },
-                  .prepare = [](const KernelCall& call) { return std::make_unique<OneDnnMatmul>(call); }});
+  rows.push_back(
+      {.name = "cpu.matmul.onednn",
+       .op = "matmul",
+       .note = cat("oneDNN: f32 products of ", kLeastWork, " multiplications or more"),
+       .supports =
+           [](const KernelCall& call) {
+             return all_of_type(call, {f32}) && MatmulShape(call).work() >= kLeastWork;
+           },
+       .prepare = [](const KernelCall& call) { return std::make_unique<OneDnnMatmul>(call); }});
 }
 
 std::string onednn_description() {

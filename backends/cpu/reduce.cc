@@ -1,20 +1,22 @@
-#include <rondo/backends/cpu/reduce_ops.h>
-#include <rondo/backends/cpu/rows.h>
-#include <rondo/ops/shape.h>
-
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <optional>
 
+#include <rondo/backends/cpu/reduce_ops.h>
+#include <rondo/backends/cpu/rows.h>
+#include <rondo/ops/shape.h>
+
 namespace rondo::cpu {
 namespace {
 
-// Elements that one piece reads at most; longer reductions are cut into chunks of it, whose results are joined in order.
+// Elements that one piece reads at most; longer reductions are cut into chunks of it, whose results
+// are joined in order.
 constexpr int64_t kChunk = 1 << 16;
 constexpr int64_t kPieceElements = 1 << 16;
 
-// Any reduction whose merged axes are at most kept, reduced, kept, reduced, as y[k0,k1] = join over r0, r1 of x[k0,r0,k1,r1].
+// Any reduction whose merged axes are at most kept, reduced, kept, reduced, as y[k0,k1] = join over
+// r0, r1 of x[k0,r0,k1,r1].
 struct ReduceShape {
   int64_t k0 = 1, r0 = 1, k1 = 1, r1 = 1;
 };
@@ -39,7 +41,8 @@ std::optional<ReduceShape> reduce_shape(const KernelCall& call) {
 template <class T>
 class Reduce final : public PreparedKernel {
  public:
-  Reduce(const ReduceShape& shape, bool sum) : s_(shape), ops_(sum ? row_ops<T>().sum : row_ops<T>().max), sum_(sum) {
+  Reduce(const ReduceShape& shape, bool sum)
+      : s_(shape), ops_(sum ? row_ops<T>().sum : row_ops<T>().max), sum_(sum) {
     if (s_.r1 == 1) {
       rows_at_once_ = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, s_.k1));
     } else {
@@ -67,15 +70,18 @@ class Reduce final : public PreparedKernel {
   }
 
  private:
-  // y[k0,k1] from x[k0,r0,k1]: each piece some rows of one k0; their results in `partial`[k0,chunk,k1] when there are several.
+  // y[k0,k1] from x[k0,r0,k1]: each piece some rows of one k0; their results in
+  // `partial`[k0,chunk,k1] when there are several.
   void run_columns(const KernelArgs& args, const T* x, T* y, T* partial) const {
     T* const to = chunks_ > 1 ? partial : y;
     for_pieces(args.context.team, s_.k0 * chunks_, [&](int64_t piece) {
       const int64_t k = piece / chunks_, first = piece % chunks_ * rows_at_once_;
-      ops_.columns(x + (k * s_.r0 + first) * s_.k1, std::min(rows_at_once_, s_.r0 - first), s_.k1, s_.k1, to + piece * s_.k1);
+      ops_.columns(x + (k * s_.r0 + first) * s_.k1, std::min(rows_at_once_, s_.r0 - first), s_.k1,
+                   s_.k1, to + piece * s_.k1);
     });
     if (chunks_ == 1) return;
-    for (int64_t k = 0; k < s_.k0; ++k) ops_.columns(partial + k * chunks_ * s_.k1, chunks_, s_.k1, s_.k1, y + k * s_.k1);
+    for (int64_t k = 0; k < s_.k0; ++k)
+      ops_.columns(partial + k * chunks_ * s_.k1, chunks_, s_.k1, s_.k1, y + k * s_.k1);
   }
 
   // y[k0,k1] from x[k0,r0,k1,r1]: rows of r1 numbers, and for each result r0 of them.
@@ -94,7 +100,8 @@ class Reduce final : public PreparedKernel {
       for (int64_t i = piece * at_once; i < std::min(results, (piece + 1) * at_once); ++i) {
         const T* const at = x + (i / s_.k1 * s_.r0 * s_.k1 + i % s_.k1) * s_.r1;
         T total = long_row(at, s_.r1);
-        for (int64_t r = 1; r < s_.r0; ++r) total = join(total, long_row(at + r * s_.k1 * s_.r1, s_.r1));
+        for (int64_t r = 1; r < s_.r0; ++r)
+          total = join(total, long_row(at + r * s_.k1 * s_.r1, s_.r1));
         y[i] = total;
       }
     });
@@ -104,7 +111,8 @@ class Reduce final : public PreparedKernel {
   T long_row(const T* x, int64_t n) const {
     constexpr int64_t kStretch = 4096;
     T total = ops_.row(x, std::min(n, kStretch));
-    for (int64_t i = kStretch; i < n; i += kStretch) total = join(total, ops_.row(x + i, std::min(n - i, kStretch)));
+    for (int64_t i = kStretch; i < n; i += kStretch)
+      total = join(total, ops_.row(x + i, std::min(n - i, kStretch)));
     return total;
   }
   T join(T a, T b) const {
@@ -119,14 +127,19 @@ class Reduce final : public PreparedKernel {
 };
 
 Kernel reduce_row(const std::string& op) {
-  return {.name = "cpu." + op,
-          .op = op,
-          .note = "SIMD rows and columns",
-          .supports = [](const KernelCall& call) { return all_of_type(call, {f32, f64}) && reduce_shape(call); },
-          .prepare = [sum = op == "sum"](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
-            if (call.in[0].dtype == f64) return std::make_unique<Reduce<double>>(*reduce_shape(call), sum);
-            return std::make_unique<Reduce<float>>(*reduce_shape(call), sum);
-          }};
+  return {
+      .name = "cpu." + op,
+      .op = op,
+      .note = "SIMD rows and columns",
+      .supports =
+          [](const KernelCall& call) {
+            return all_of_type(call, {f32, f64}) && reduce_shape(call);
+          },
+      .prepare = [sum = op == "sum"](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+        if (call.in[0].dtype == f64)
+          return std::make_unique<Reduce<double>>(*reduce_shape(call), sum);
+        return std::make_unique<Reduce<float>>(*reduce_shape(call), sum);
+      }};
 }
 
 }  // namespace

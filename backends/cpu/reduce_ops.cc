@@ -1,9 +1,9 @@
 #include <rondo/backends/cpu/reduce_ops.h>
 
-#include <rondo/backends/cpu/simd_targets.h>
-
 #include <cmath>
 #include <limits>
+
+#include <rondo/backends/cpu/simd_targets.h>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rondo/backends/cpu/reduce_ops.cc"

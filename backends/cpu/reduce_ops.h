@@ -1,6 +1,7 @@
 // Vector loops of the reductions and of softmax, one table for each instruction set.
 //
-// The order of every sum is fixed by its length and the instruction set, never by the address or the thread.
+// The order of every sum is fixed by its length and the instruction set, never by the address or
+// the thread.
 #pragma once
 
 #include <cstddef>

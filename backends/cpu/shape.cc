@@ -1,12 +1,12 @@
 #include <rondo/ops/shape.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include <rondo/backends/cpu/rows.h>
 #include <rondo/backends/cpu/spread.h>
 #include <rondo/backends/cpu/transpose.h>
 #include <rondo/graph/error.h>
-
-#include <algorithm>
-#include <cstring>
 
 namespace rondo::cpu {
 namespace {
@@ -19,18 +19,22 @@ struct Stretches {
   size_t bytes = 0, from_pitch = 0, to_pitch = 0;
 
   void copy(const std::byte* from, std::byte* to, int64_t first, int64_t end) const {
-    for (int64_t r = first; r < end; ++r) std::memcpy(to + static_cast<size_t>(r) * to_pitch, from + static_cast<size_t>(r) * from_pitch, bytes);
+    for (int64_t r = first; r < end; ++r)
+      std::memcpy(to + static_cast<size_t>(r) * to_pitch,
+                  from + static_cast<size_t>(r) * from_pitch, bytes);
   }
   void zero(std::byte* to) const {
-    for (int64_t r = 0; r < rows; ++r) std::memset(to + static_cast<size_t>(r) * to_pitch, 0, bytes);
+    for (int64_t r = 0; r < rows; ++r)
+      std::memset(to + static_cast<size_t>(r) * to_pitch, 0, bytes);
   }
 };
 
 void copy(ThreadTeam& team, const Stretches& s, const std::byte* from, std::byte* to) {
   if (s.rows == 0 || s.bytes == 0) return;
   const int64_t at_once = std::max<int64_t>(1, kPieceBytes / static_cast<int64_t>(s.bytes));
-  for_pieces(team, (s.rows + at_once - 1) / at_once,
-             [&](int64_t piece) { s.copy(from, to, piece * at_once, std::min(s.rows, (piece + 1) * at_once)); });
+  for_pieces(team, (s.rows + at_once - 1) / at_once, [&](int64_t piece) {
+    s.copy(from, to, piece * at_once, std::min(s.rows, (piece + 1) * at_once));
+  });
 }
 
 // How a tensor is cut at an axis: rows before it, and the bytes of one step along it.
@@ -49,10 +53,12 @@ Cut cut_at(const TensorType& t, int64_t attribute) {
 
 void same_bytes(const KernelArgs& a) {
   const size_t bytes = a.in[0].type->bytes();
-  const Stretches s{(static_cast<int64_t>(bytes) + kPieceBytes - 1) / kPieceBytes, kPieceBytes, kPieceBytes, kPieceBytes};
+  const Stretches s{(static_cast<int64_t>(bytes) + kPieceBytes - 1) / kPieceBytes, kPieceBytes,
+                    kPieceBytes, kPieceBytes};
   for_pieces(a.context.team, s.rows, [&](int64_t p) {
     const auto at = static_cast<size_t>(p * kPieceBytes);
-    std::memcpy(a.out[0].data + at, a.in[0].data + at, std::min(static_cast<size_t>(kPieceBytes), bytes - at));
+    std::memcpy(a.out[0].data + at, a.in[0].data + at,
+                std::min(static_cast<size_t>(kPieceBytes), bytes - at));
   });
 }
 
@@ -60,7 +66,8 @@ void same_bytes(const KernelArgs& a) {
 class Pieces final : public PreparedKernel {
  public:
   /// `whole` is cut; `parts` are its pieces in order.
-  Pieces(const TensorType& whole, std::span<const TensorType> parts, int64_t axis, bool join) : join_(join) {
+  Pieces(const TensorType& whole, std::span<const TensorType> parts, int64_t axis, bool join)
+      : join_(join) {
     const Cut c = cut_at(whole, axis);
     size_t at = 0;
     for (const TensorType& p : parts) {
@@ -100,13 +107,15 @@ void slice(const KernelArgs& a) {
   const Cut c = cut_at(*a.in[0].type, a.call.attributes.integer("axis"));
   const Dims bounds = a.call.dims("bounds");
   const size_t bytes = static_cast<size_t>(bounds[1] - bounds[0]) * c.step;
-  copy(a.context.team, {c.rows, bytes, static_cast<size_t>(c.length) * c.step, bytes}, a.in[0].data + static_cast<size_t>(bounds[0]) * c.step, a.out[0].data);
+  copy(a.context.team, {c.rows, bytes, static_cast<size_t>(c.length) * c.step, bytes},
+       a.in[0].data + static_cast<size_t>(bounds[0]) * c.step, a.out[0].data);
 }
 
 void pad(const KernelArgs& a) {
   const Cut c = cut_at(*a.in[0].type, a.call.attributes.integer("axis"));
   const Dims amounts = a.call.dims("amounts");
-  const size_t before = static_cast<size_t>(amounts[0]) * c.step, after = static_cast<size_t>(amounts[1]) * c.step;
+  const size_t before = static_cast<size_t>(amounts[0]) * c.step,
+               after = static_cast<size_t>(amounts[1]) * c.step;
   const size_t bytes = static_cast<size_t>(c.length) * c.step, pitch = before + bytes + after;
   if (pitch == 0) return;
   if (before != 0) Stretches{c.rows, before, 0, pitch}.zero(a.out[0].data);
@@ -114,11 +123,15 @@ void pad(const KernelArgs& a) {
   copy(a.context.team, {c.rows, bytes, bytes, pitch}, a.in[0].data, a.out[0].data + before);
 }
 
-int64_t index_at(const View& v, int64_t i) { return v.type->dtype == i64 ? v.as<int64_t>()[i] : v.as<int32_t>()[i]; }
+int64_t index_at(const View& v, int64_t i) {
+  return v.type->dtype == i64 ? v.as<int64_t>()[i] : v.as<int32_t>()[i];
+}
 
 int64_t checked_index(std::string_view what, const View& v, int64_t i, int64_t rows) {
   const int64_t k = index_at(v, i);
-  if (k < 0 || k >= rows) fail(Fault::kArgument, cat(what, ".range"), "[", what, "] element ", i, " is ", k, ", but must be in [0, ", rows - 1, "]");
+  if (k < 0 || k >= rows)
+    fail(Fault::kArgument, cat(what, ".range"), "[", what, "] element ", i, " is ", k,
+         ", but must be in [0, ", rows - 1, "]");
   return k;
 }
 
@@ -126,11 +139,13 @@ void gather(const KernelArgs& a) {
   const View &x = a.in[0], &indices = a.in[1];
   const int64_t rows = x.dims()[0], count = indices.size();
   const size_t bytes = rows == 0 ? 0 : x.type->bytes() / static_cast<size_t>(rows);
-  const int64_t at_once = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(8, static_cast<int64_t>(bytes)));
+  const int64_t at_once =
+      std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(8, static_cast<int64_t>(bytes)));
   for_pieces(a.context.team, (count + at_once - 1) / at_once, [&](int64_t piece) {
     for (int64_t i = piece * at_once; i < std::min(count, (piece + 1) * at_once); ++i) {
       const auto row = static_cast<size_t>(checked_index("gather.indices", indices, i, rows));
-      if (bytes != 0) std::memcpy(a.out[0].data + static_cast<size_t>(i) * bytes, x.data + row * bytes, bytes);
+      if (bytes != 0)
+        std::memcpy(a.out[0].data + static_cast<size_t>(i) * bytes, x.data + row * bytes, bytes);
     }
   });
 }
@@ -147,7 +162,9 @@ void scatter_rows(const KernelArgs& a) {
     for (int64_t c = 0; c < width; ++c) to[c] += from[c];
   }
 }
-void scatter_add(const KernelArgs& a) { a.out[0].type->dtype == f64 ? scatter_rows<double>(a) : scatter_rows<float>(a); }
+void scatter_add(const KernelArgs& a) {
+  a.out[0].type->dtype == f64 ? scatter_rows<double>(a) : scatter_rows<float>(a);
+}
 
 void fill(const KernelArgs& a) {
   const double v = a.call.attributes.number("value");
@@ -160,24 +177,41 @@ void fill(const KernelArgs& a) {
     } else {
       element = static_cast<T>(v);
     }
-    spread(a.out[0].data, reinterpret_cast<const std::byte*>(&element), static_cast<size_t>(a.out[0].size()), sizeof(T));
+    spread(a.out[0].data, reinterpret_cast<const std::byte*>(&element),
+           static_cast<size_t>(a.out[0].size()), sizeof(T));
   });
 }
 
-bool finite_fill(const KernelCall& c) { return is_float(c.out[0].dtype) || std::abs(c.attributes.number("value")) < 1e9; }
+bool finite_fill(const KernelCall& c) {
+  return is_float(c.out[0].dtype) || std::abs(c.attributes.number("value")) < 1e9;
+}
 bool floats(const KernelCall& c) { return c.out[0].dtype == f32 || c.out[0].dtype == f64; }
 
 }  // namespace
 
 void add_shape(std::vector<Kernel>& rows) {
-  rows.push_back(simple_kernel("cpu.reshape", "reshape", nullptr, same_bytes, 1, "a copy of the bytes"));
-  rows.push_back({.name = "cpu.transpose", .op = "transpose", .note = "in blocks that stay in cache", .supports = nullptr, .prepare = prepare_transpose});
-  rows.push_back({.name = "cpu.concat", .op = "concat", .note = "stretches of bytes", .supports = nullptr, .prepare = prepare_concat});
-  rows.push_back({.name = "cpu.split", .op = "split", .note = "stretches of bytes", .supports = nullptr, .prepare = prepare_split});
+  rows.push_back(
+      simple_kernel("cpu.reshape", "reshape", nullptr, same_bytes, 1, "a copy of the bytes"));
+  rows.push_back({.name = "cpu.transpose",
+                  .op = "transpose",
+                  .note = "in blocks that stay in cache",
+                  .supports = nullptr,
+                  .prepare = prepare_transpose});
+  rows.push_back({.name = "cpu.concat",
+                  .op = "concat",
+                  .note = "stretches of bytes",
+                  .supports = nullptr,
+                  .prepare = prepare_concat});
+  rows.push_back({.name = "cpu.split",
+                  .op = "split",
+                  .note = "stretches of bytes",
+                  .supports = nullptr,
+                  .prepare = prepare_split});
   rows.push_back(simple_kernel("cpu.slice", "slice", nullptr, slice, 1, "stretches of bytes"));
   rows.push_back(simple_kernel("cpu.pad", "pad", nullptr, pad, 1, "stretches of bytes"));
   rows.push_back(simple_kernel("cpu.gather", "gather", nullptr, gather, 1, "whole rows"));
-  rows.push_back(simple_kernel("cpu.scatter_add", "scatter_add", floats, scatter_add, 1, "whole rows, in their order"));
+  rows.push_back(simple_kernel("cpu.scatter_add", "scatter_add", floats, scatter_add, 1,
+                               "whole rows, in their order"));
   rows.push_back(simple_kernel("cpu.fill", "fill", finite_fill, fill, 1, "one number"));
 }
 

@@ -1,8 +1,8 @@
 #include <rondo/backends/cpu/tile_ops.h>
 
-#include <rondo/backends/cpu/simd_targets.h>
-
 #include <cstdint>
+
+#include <rondo/backends/cpu/simd_targets.h>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rondo/backends/cpu/tile_ops.cc"
@@ -16,14 +16,15 @@ namespace rondo::cpu::HWY_NAMESPACE {
 namespace {
 
 // One vector of results from one vector of operands; what an op does not need it ignores.
-#define RONDO_VECTOR_OP(name, expression)                                                                   \
-  struct name {                                                                                             \
-    template <class D, class V>                                                                             \
-    HWY_INLINE V operator()([[maybe_unused]] D d, [[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c) const { \
-      [[maybe_unused]] const V zero = hn::Zero(d);                                                          \
-      [[maybe_unused]] const V one = hn::Set(d, hn::TFromD<D>(1));                                          \
-      return expression;                                                                                    \
-    }                                                                                                       \
+#define RONDO_VECTOR_OP(name, expression)                                                     \
+  struct name {                                                                               \
+    template <class D, class V>                                                               \
+    HWY_INLINE V operator()([[maybe_unused]] D d, [[maybe_unused]] V a, [[maybe_unused]] V b, \
+                            [[maybe_unused]] V c) const {                                     \
+      [[maybe_unused]] const V zero = hn::Zero(d);                                            \
+      [[maybe_unused]] const V one = hn::Set(d, hn::TFromD<D>(1));                            \
+      return expression;                                                                      \
+    }                                                                                         \
   };
 RONDO_VECTOR_OP(Copy, a)
 RONDO_VECTOR_OP(Add, hn::Add(a, b))
@@ -34,7 +35,8 @@ RONDO_VECTOR_OP(Min, hn::IfThenElse(hn::Or(hn::IsNaN(a), hn::Le(a, b)), a, b))
 RONDO_VECTOR_OP(Max, hn::IfThenElse(hn::Or(hn::IsNaN(a), hn::Ge(a, b)), a, b))
 RONDO_VECTOR_OP(Neg, hn::Neg(a))
 RONDO_VECTOR_OP(Abs, hn::Abs(a))
-RONDO_VECTOR_OP(Sign, keep_nan(a, hn::Sub(hn::IfThenElseZero(hn::Gt(a, zero), one), hn::IfThenElseZero(hn::Lt(a, zero), one))))
+RONDO_VECTOR_OP(Sign, keep_nan(a, hn::Sub(hn::IfThenElseZero(hn::Gt(a, zero), one),
+                                          hn::IfThenElseZero(hn::Lt(a, zero), one))))
 RONDO_VECTOR_OP(Floor, hn::Floor(a))
 RONDO_VECTOR_OP(Ceil, hn::Ceil(a))
 RONDO_VECTOR_OP(Exp, exp_of(d, a))
@@ -56,7 +58,8 @@ RONDO_VECTOR_OP(Not, hn::IfThenElseZero(hn::Eq(a, zero), one))
 RONDO_VECTOR_OP(Select, hn::IfThenElse(hn::Eq(a, zero), c, b))
 #undef RONDO_VECTOR_OP
 
-// The last elements go through the same operations in a partial vector, so that their bits are those of all others.
+// The last elements go through the same operations in a partial vector, so that their bits are
+// those of all others.
 template <class T, class Op, int kArity>
 void map(Fn, void* y, const void* a, const void* b, const void* c, size_t n) {
   const hn::ScalableTag<T> d;
@@ -69,11 +72,15 @@ void map(Fn, void* y, const void* a, const void* b, const void* c, size_t n) {
   size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const auto va = hn::LoadU(d, at + i);
-    hn::StoreU(op(d, va, kArity >= 2 ? hn::LoadU(d, bt + i) : va, kArity >= 3 ? hn::LoadU(d, ct + i) : va), d, yt + i);
+    hn::StoreU(
+        op(d, va, kArity >= 2 ? hn::LoadU(d, bt + i) : va, kArity >= 3 ? hn::LoadU(d, ct + i) : va),
+        d, yt + i);
   }
   if (i < n) {
     const auto va = hn::LoadN(d, at + i, n - i);
-    hn::StoreN(op(d, va, kArity >= 2 ? hn::LoadN(d, bt + i, n - i) : va, kArity >= 3 ? hn::LoadN(d, ct + i, n - i) : va), d, yt + i, n - i);
+    hn::StoreN(op(d, va, kArity >= 2 ? hn::LoadN(d, bt + i, n - i) : va,
+                  kArity >= 3 ? hn::LoadN(d, ct + i, n - i) : va),
+               d, yt + i, n - i);
   }
 }
 
@@ -156,7 +163,8 @@ std::array<TileFn, kFnCount> ops_of() {
 }
 
 const TileOps* table() {
-  static const TileOps ops{ops_of<float>(), ops_of<double>(), bool_to_number<float>, bool_to_number<double>, number_to_bool<float>, number_to_bool<double>};
+  static const TileOps ops{ops_of<float>(),        ops_of<double>(),      bool_to_number<float>,
+                           bool_to_number<double>, number_to_bool<float>, number_to_bool<double>};
   return &ops;
 }
 

@@ -1,4 +1,5 @@
-// The table of loops that tile programs are made of, one for each instruction set; Highway chooses at run time.
+// The table of loops that tile programs are made of, one for each instruction set; Highway chooses
+// at run time.
 #pragma once
 
 #include <array>

@@ -1,11 +1,11 @@
 #include <rondo/backends/cpu/tile_program.h>
 
+#include <algorithm>
+#include <optional>
+
 #include <rondo/backends/cpu/tile_ops.h>
 #include <rondo/graph/error.h>
 #include <rondo/graph/tensor.h>
-
-#include <algorithm>
-#include <optional>
 
 namespace rondo::cpu {
 namespace {
@@ -16,7 +16,8 @@ size_t arity_of(Fn fn) { return static_cast<size_t>(info_of(fn).arity); }
 constexpr int64_t kScalarCost = 5000, kFunctionCost = 200, kSimpleCost = 50;
 constexpr Fn kFunctions[] = {Fn::kExp, Fn::kExpm1, Fn::kLog, Fn::kLog1p, Fn::kTanh, Fn::kSigmoid};
 
-// The scalar meaning, element by element: integers, booleans, and functions that have no vector code.
+// The scalar meaning, element by element: integers, booleans, and functions that have no vector
+// code.
 template <class T, class Wide = T>
 void scalar(Fn fn, void* y, const void* a, const void* b, const void* c, size_t n) {
   const size_t arity = arity_of(fn);
@@ -24,7 +25,9 @@ void scalar(Fn fn, void* y, const void* a, const void* b, const void* c, size_t 
   const auto* const at = static_cast<const T*>(a);
   const auto* const bt = static_cast<const T*>(arity >= 2 ? b : a);
   const auto* const ct = static_cast<const T*>(arity >= 3 ? c : a);
-  for (size_t i = 0; i < n; ++i) yt[i] = static_cast<T>(evaluate(fn, static_cast<Wide>(at[i]), static_cast<Wide>(bt[i]), static_cast<Wide>(ct[i])));
+  for (size_t i = 0; i < n; ++i)
+    yt[i] = static_cast<T>(
+        evaluate(fn, static_cast<Wide>(at[i]), static_cast<Wide>(bt[i]), static_cast<Wide>(ct[i])));
 }
 
 template <class To, class From>
@@ -44,12 +47,17 @@ struct Compute {
   DType dtype;
   TileFn scalar;
   void (*fill)(void* y, double v, size_t n);
-  double (*evaluate)(Fn fn, double a, double b, double c);  // of constants, rounded as the steps would
+  double (*evaluate)(Fn fn, double a, double b,
+                     double c);  // of constants, rounded as the steps would
 };
 const Compute kComputes[] = {
     {f32, scalar<float>, fill<float>,
-     [](Fn f, double a, double b, double c) { return double{evaluate(f, static_cast<float>(a), static_cast<float>(b), static_cast<float>(c))}; }},
-    {f64, scalar<double>, fill<double>, [](Fn f, double a, double b, double c) { return evaluate(f, a, b, c); }},
+     [](Fn f, double a, double b, double c) {
+       return double{
+           evaluate(f, static_cast<float>(a), static_cast<float>(b), static_cast<float>(c))};
+     }},
+    {f64, scalar<double>, fill<double>,
+     [](Fn f, double a, double b, double c) { return evaluate(f, a, b, c); }},
     {i32, scalar<int32_t>, fill<int32_t>, nullptr},
     {i64, scalar<int64_t>, fill<int64_t>, nullptr},
     {boolean, scalar<bool, int32_t>, fill<bool>, nullptr},
@@ -59,16 +67,23 @@ const Compute kComputes[] = {
 struct Conversion {
   DType to, from;
   TileFn run;
-  TileFn TileOps::*vector = nullptr;
+  TileFn TileOps::* vector = nullptr;
 };
 const Conversion kConversions[] = {
-    {f32, boolean, nullptr, &TileOps::bool_to_f32}, {f64, boolean, nullptr, &TileOps::bool_to_f64},
-    {boolean, f32, nullptr, &TileOps::f32_to_bool}, {boolean, f64, nullptr, &TileOps::f64_to_bool},
-    {i32, boolean, convert<int32_t, bool>},         {i64, boolean, convert<int64_t, bool>},
-    {boolean, i32, convert<bool, int32_t>},         {boolean, i64, convert<bool, int64_t>},
-    {f32, bf16, convert<float, BFloat16>},          {bf16, f32, convert<BFloat16, float>},
-    {f32, f16, convert<float, Float16>},            {f16, f32, convert<Float16, float>},
-    {f64, f32, convert<double, float>},             {f32, f64, convert<float, double>},
+    {f32, boolean, nullptr, &TileOps::bool_to_f32},
+    {f64, boolean, nullptr, &TileOps::bool_to_f64},
+    {boolean, f32, nullptr, &TileOps::f32_to_bool},
+    {boolean, f64, nullptr, &TileOps::f64_to_bool},
+    {i32, boolean, convert<int32_t, bool>},
+    {i64, boolean, convert<int64_t, bool>},
+    {boolean, i32, convert<bool, int32_t>},
+    {boolean, i64, convert<bool, int64_t>},
+    {f32, bf16, convert<float, BFloat16>},
+    {bf16, f32, convert<BFloat16, float>},
+    {f32, f16, convert<float, Float16>},
+    {f16, f32, convert<Float16, float>},
+    {f64, f32, convert<double, float>},
+    {f32, f64, convert<float, double>},
 };
 
 // What the operands and results are computed in.
@@ -83,7 +98,8 @@ DType compute_type(std::span<const DType> inputs, std::span<const DType> outputs
 
 }  // namespace
 
-TileProgram::TileProgram(const Program& program, std::span<const int32_t> results, std::span<const DType> inputs, std::span<const DType> outputs) {
+TileProgram::TileProgram(const Program& program, std::span<const int32_t> results,
+                         std::span<const DType> inputs, std::span<const DType> outputs) {
   build(program, results, inputs, outputs);
 }
 
@@ -93,9 +109,11 @@ TileProgram::TileProgram(const Program& program, std::span<const DType> inputs, 
 }
 
 // Places in a frame: operands, results, constants, then slots for what lives between the steps.
-void TileProgram::build(const Program& program, std::span<const int32_t> results, std::span<const DType> inputs, std::span<const DType> outputs) {
+void TileProgram::build(const Program& program, std::span<const int32_t> results,
+                        std::span<const DType> inputs, std::span<const DType> outputs) {
   const DType type = compute_type(inputs, outputs);
-  const Compute& compute = *std::find_if(std::begin(kComputes), std::end(kComputes), [&](const Compute& c) { return c.dtype == type; });
+  const Compute& compute = *std::find_if(std::begin(kComputes), std::end(kComputes),
+                                         [&](const Compute& c) { return c.dtype == type; });
   const TileOps& ops = tile_ops();
   const auto conversion = [&](DType to, DType from) -> TileFn {
     for (const Conversion& c : kConversions) {
@@ -104,7 +122,9 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
     return nullptr;
   };
   const auto function = [&](Fn fn) -> TileFn {
-    const TileFn vector = type == f32 ? ops.f32[static_cast<size_t>(fn)] : type == f64 ? ops.f64[static_cast<size_t>(fn)] : nullptr;
+    const TileFn vector = type == f32   ? ops.f32[static_cast<size_t>(fn)]
+                          : type == f64 ? ops.f64[static_cast<size_t>(fn)]
+                                        : nullptr;
     return vector != nullptr ? vector : compute.scalar;
   };
   inputs_ = inputs.size();
@@ -126,10 +146,13 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   }
   for (size_t i = 0; i < count; ++i) {
     const Instruction& in = program.code[i];
-    const auto value = [&](int32_t k) { return k < 0 ? std::optional<double>(0) : constant[static_cast<size_t>(k)]; };
+    const auto value = [&](int32_t k) {
+      return k < 0 ? std::optional<double>(0) : constant[static_cast<size_t>(k)];
+    };
     if (in.fn == Fn::kConstant) {
       constant[i] = in.constant;
-    } else if (in.fn != Fn::kInput && compute.evaluate != nullptr && value(in.a) && value(in.b) && value(in.c)) {
+    } else if (in.fn != Fn::kInput && compute.evaluate != nullptr && value(in.a) && value(in.b) &&
+               value(in.c)) {
       constant[i] = compute.evaluate(in.fn, *value(in.a), *value(in.b), *value(in.c));
     }
     if (constant[i]) continue;
@@ -142,7 +165,8 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   constexpr size_t kNowhere = ~size_t{0};
   std::vector<size_t> place(count, kNowhere);
   for (size_t i = 0; i < count; ++i) {
-    const bool used = last_use[i] != 0 || std::find(results.begin(), results.end(), static_cast<int32_t>(i)) != results.end();
+    const bool used = last_use[i] != 0 || std::find(results.begin(), results.end(),
+                                                    static_cast<int32_t>(i)) != results.end();
     if (!live[i] || !constant[i] || !used) continue;
     place[i] = inputs_ + outputs_ + constants.size();
     constants.emplace_back(i, *constant[i]);
@@ -151,7 +175,8 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   const size_t first_slot = inputs_ + outputs_ + constant_count_;
   std::vector<bool> taken;
   const auto take_slot = [&] {
-    const auto at = static_cast<size_t>(std::find(taken.begin(), taken.end(), false) - taken.begin());
+    const auto at =
+        static_cast<size_t>(std::find(taken.begin(), taken.end(), false) - taken.begin());
     if (at == taken.size()) taken.push_back(false);
     taken[at] = true;
     return first_slot + at;
@@ -161,8 +186,10 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
       fits_ = false;
       return;
     }
-    steps_.push_back({run, fn, static_cast<uint8_t>(y), static_cast<uint8_t>(a), static_cast<uint8_t>(b), static_cast<uint8_t>(c)});
-    const bool function_call = std::find(std::begin(kFunctions), std::end(kFunctions), fn) != std::end(kFunctions);
+    steps_.push_back({run, fn, static_cast<uint8_t>(y), static_cast<uint8_t>(a),
+                      static_cast<uint8_t>(b), static_cast<uint8_t>(c)});
+    const bool function_call =
+        std::find(std::begin(kFunctions), std::end(kFunctions), fn) != std::end(kFunctions);
     cost_ += run == compute.scalar ? kScalarCost : function_call ? kFunctionCost : kSimpleCost;
   };
   // A result whose storage is what the program computes in is computed in place.
@@ -186,12 +213,14 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
     } else {
       const auto of = [&](int32_t k) { return place[static_cast<size_t>(k < 0 ? in.a : k)]; };
       const size_t a = of(in.a), b = of(in.b), c = of(in.c);
-      // An operand that is used for the last time gives up its slot to the result: equal places are read first.
+      // An operand that is used for the last time gives up its slot to the result: equal places are
+      // read first.
       for (const int32_t k : {in.a, in.b, in.c}) {
         if (k < 0) continue;
         const auto s = static_cast<size_t>(k);
         const bool result = std::find(results.begin(), results.end(), k) != results.end();
-        if (last_use[s] == i && place[s] >= first_slot && !result) taken[place[s] - first_slot] = false;
+        if (last_use[s] == i && place[s] >= first_slot && !result)
+          taken[place[s] - first_slot] = false;
       }
       place[i] = result_place(i);
       if (place[i] == kNowhere) place[i] = take_slot();
@@ -201,17 +230,21 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   for (size_t r = 0; r < results.size(); ++r) {
     const size_t from = place[static_cast<size_t>(results[r])];
     if (from == inputs_ + r) continue;
-    emit(outputs[r] == type ? function(Fn::kInput) : conversion(outputs[r], type), Fn::kInput, inputs_ + r, from, from, from);
+    emit(outputs[r] == type ? function(Fn::kInput) : conversion(outputs[r], type), Fn::kInput,
+         inputs_ + r, from, from, from);
   }
   slots_ = taken.size();
   if (first_slot + slots_ > kMaxPlaces) fits_ = false;
   const size_t element = size_of(type);
-  while (tile_ > kShortestTile && slots_ * element * static_cast<size_t>(tile_) > kScratchBytes) tile_ /= 2;
+  while (tile_ > kShortestTile && slots_ * element * static_cast<size_t>(tile_) > kScratchBytes)
+    tile_ /= 2;
   slot_bytes_ = element * static_cast<size_t>(tile_);
   if (slots_ * slot_bytes_ > kScratchBytes) fits_ = false;
   if (!fits_ || constants.empty()) return;
   constants_ = allocate_aligned(constants.size() * slot_bytes_);
-  for (size_t i = 0; i < constants.size(); ++i) compute.fill(constants_.get() + i * slot_bytes_, constants[i].second, static_cast<size_t>(tile_));
+  for (size_t i = 0; i < constants.size(); ++i)
+    compute.fill(constants_.get() + i * slot_bytes_, constants[i].second,
+                 static_cast<size_t>(tile_));
 }
 
 TileProgram::Frame::Frame(const TileProgram& p, std::byte* scratch) : outputs_at_(p.inputs_) {
@@ -221,7 +254,9 @@ TileProgram::Frame::Frame(const TileProgram& p, std::byte* scratch) : outputs_at
 }
 
 void TileProgram::run(const Frame& frame, int64_t n) const {
-  for (const Step& s : steps_) s.run(s.fn, frame.at_[s.y], frame.at_[s.a], frame.at_[s.b], frame.at_[s.c], static_cast<size_t>(n));
+  for (const Step& s : steps_)
+    s.run(s.fn, frame.at_[s.y], frame.at_[s.a], frame.at_[s.b], frame.at_[s.c],
+          static_cast<size_t>(n));
 }
 
 }  // namespace rondo::cpu

@@ -1,7 +1,9 @@
-// A formula made ready for SIMD: its steps run one after another over a tile of elements that stays in L1, so that one
-// interpreter serves every elementwise op, every fused chain and the gates of the recurrent engine at vector speed.
+// A formula made ready for SIMD: its steps run one after another over a tile of elements that stays
+// in L1, so that one interpreter serves every elementwise op, every fused chain and the gates of
+// the recurrent engine at vector speed.
 //
-// An element's bits depend on its operands alone: not on its place in the tile, the tile's length or the alignment.
+// An element's bits depend on its operands alone: not on its place in the tile, the tile's length
+// or the alignment.
 #pragma once
 
 #include <array>
@@ -28,9 +30,11 @@ class TileProgram {
   static constexpr size_t kScratchBytes = 32 << 10;
   static constexpr size_t kMaxPlaces = 160;
 
-  /// Operands are stored as `inputs`, results (steps of the program, by index) as `outputs`. All numbers have one dtype,
-  /// booleans may stand beside them; halves compute in f32. Takes the best instruction set that Highway finds now.
-  TileProgram(const Program& program, std::span<const int32_t> results, std::span<const DType> inputs, std::span<const DType> outputs);
+  /// Operands are stored as `inputs`, results (steps of the program, by index) as `outputs`. All
+  /// numbers have one dtype, booleans may stand beside them; halves compute in f32. Takes the best
+  /// instruction set that Highway finds now.
+  TileProgram(const Program& program, std::span<const int32_t> results,
+              std::span<const DType> inputs, std::span<const DType> outputs);
   /// With the last step as the only result.
   TileProgram(const Program& program, std::span<const DType> inputs, DType output);
 
@@ -51,7 +55,9 @@ class TileProgram {
   class Frame {
    public:
     Frame(const TileProgram& program, std::byte* scratch);
-    void input(size_t i, const void* data) { at_[i] = const_cast<void*>(data); }  // NOLINT: never written through
+    void input(size_t i, const void* data) {
+      at_[i] = const_cast<void*>(data);
+    }  // NOLINT: never written through
     void output(size_t i, void* data) { at_[outputs_at_ + i] = data; }
 
    private:
@@ -60,8 +66,8 @@ class TileProgram {
     std::array<void*, kMaxPlaces> at_;
   };
 
-  /// Runs the first n <= tile() elements. A result must not lie over an operand, except that the last step's may lie
-  /// exactly on one.
+  /// Runs the first n <= tile() elements. A result must not lie over an operand, except that the
+  /// last step's may lie exactly on one.
   void run(const Frame& frame, int64_t n) const;
 
  private:
@@ -70,7 +76,8 @@ class TileProgram {
     Fn fn;
     uint8_t y, a, b, c;  // places in a frame
   };
-  void build(const Program& program, std::span<const int32_t> results, std::span<const DType> inputs, std::span<const DType> outputs);
+  void build(const Program& program, std::span<const int32_t> results,
+             std::span<const DType> inputs, std::span<const DType> outputs);
 
   bool fits_ = true;
   int64_t tile_ = kLongestTile;

@@ -1,10 +1,10 @@
 #include <rondo/backends/cpu/transpose.h>
 
-#include <rondo/backends/cpu/rows.h>
-#include <rondo/ops/shape.h>
-
 #include <algorithm>
 #include <cstring>
+
+#include <rondo/backends/cpu/rows.h>
+#include <rondo/ops/shape.h>
 
 namespace rondo::cpu {
 namespace {
@@ -48,7 +48,8 @@ class Transpose final : public PreparedKernel {
     axes.pop_back();
     whole_rows_ = in_y_.from == 1;
     if (!whole_rows_) {  // the axis that is last in x
-      const auto last = std::find_if(axes.begin(), axes.end(), [](const Axis& a) { return a.from == 1; });
+      const auto last =
+          std::find_if(axes.begin(), axes.end(), [](const Axis& a) { return a.from == 1; });
       in_x_ = *last;
       axes.erase(last);
     }
@@ -63,9 +64,12 @@ class Transpose final : public PreparedKernel {
   void run(const KernelArgs& args) const override {
     if (in_y_.length == 0) return;
     const int64_t bands = blocks_ * bands_;
-    for_pieces(args.context.team, (bands + bands_per_piece_ - 1) / bands_per_piece_, [&](int64_t piece) {
-      for (int64_t b = piece * bands_per_piece_; b < std::min(bands, (piece + 1) * bands_per_piece_); ++b) run_band(args, b);
-    });
+    for_pieces(args.context.team, (bands + bands_per_piece_ - 1) / bands_per_piece_,
+               [&](int64_t piece) {
+                 for (int64_t b = piece * bands_per_piece_;
+                      b < std::min(bands, (piece + 1) * bands_per_piece_); ++b)
+                   run_band(args, b);
+               });
   }
 
  private:
@@ -101,10 +105,14 @@ class Transpose final : public PreparedKernel {
 std::unique_ptr<PreparedKernel> prepare_transpose(const KernelCall& call) {
   std::vector<Axis> axes = merged_axes(call);
   switch (size_of(call.in[0].dtype)) {
-    case 1: return std::make_unique<Transpose<uint8_t>>(std::move(axes));
-    case 2: return std::make_unique<Transpose<uint16_t>>(std::move(axes));
-    case 4: return std::make_unique<Transpose<uint32_t>>(std::move(axes));
-    default: return std::make_unique<Transpose<uint64_t>>(std::move(axes));
+    case 1:
+      return std::make_unique<Transpose<uint8_t>>(std::move(axes));
+    case 2:
+      return std::make_unique<Transpose<uint16_t>>(std::move(axes));
+    case 4:
+      return std::make_unique<Transpose<uint32_t>>(std::move(axes));
+    default:
+      return std::make_unique<Transpose<uint64_t>>(std::move(axes));
   }
 }
 

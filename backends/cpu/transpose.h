@@ -1,4 +1,5 @@
-// Transposes of any rank: axes that stay together are merged, then rows are copied whole or squares turned in cache.
+// Transposes of any rank: axes that stay together are merged, then rows are copied whole or squares
+// turned in cache.
 #pragma once
 
 #include <memory>

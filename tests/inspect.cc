@@ -1,0 +1,79 @@
+// What `rondo inspect --plan` says of a graph.
+#include <functional>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/linear.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/ops/shape.h>
+
+#include "../cli/inspect.h"
+
+using namespace rondo;
+using rondo::tool::describe_plan;
+
+namespace {
+
+// y = h' = tanh(x_t + h u), and z = x u.
+Graph example() {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {"T", "B", 3});
+  const Var u = g.variable("u", Tensor(f64, {3, 3}));
+  const Var h = fill(g, f64, {"B", 3}, 0);
+  recurrence({.states = {h}, .xs = {x}, .per_row = {}, .begin = {}, .end = {}},
+             [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+               const Var next = tanh(xs[0] + matmul(s[0], u));
+               return {.states = {next}, .ys = {next}};
+             })
+      .ys[0]
+      .named("y");
+  matmul(x, u).named("z");
+  return g;
+}
+
+std::string code_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("a plan names each step's kernel, its bytes, and the peak; steps of a body stand below", "[inspect]") {
+  const std::string text = describe_plan("model", example(), {.backend = "reference", .outputs = {"y"}, .bind = {"T=5", "B=2"}});
+  INFO(text);
+  CHECK(has(text, "plan of graph \"model\" on backend reference for y\nbound at B=2,T=5\nop "));
+  CHECK(has(text, "\nrecurrence "));
+  CHECK(has(text, "f64[5,2,3]"));
+  CHECK(has(text, "\n  matmul "));  // in the body
+  CHECK(has(text, " reference.matmul "));
+  CHECK(has(text, "f64[2,3]"));
+  CHECK(has(text, " 240 B"));
+  CHECK(has(text, "peak memory: "));
+  CHECK_FALSE(has(text, "default"));
+}
+
+TEST_CASE("a plan is of all named values, at a default size that it names", "[inspect]") {
+  const std::string text = describe_plan("model", example(), {});
+  INFO(text);
+  CHECK(has(text, "on backend cpu for y, z\n"));
+  CHECK(has(text, "bound at B=16,T=16 (default; choose with --bind)\n"));
+  CHECK(has(text, "f64[16,16,3]"));
+}
+
+TEST_CASE("a plan refuses sizes and names that are not the graph's", "[inspect]") {
+  const auto code = [](tool::PlanOptions o) { return code_of([&] { describe_plan("model", example(), o); }); };
+  CHECK(code({.bind = {"Q=3"}}) == "inspect.bind.symbol");
+  for (const char* bad : {"T", "T=", "T=x", "T=-1", "=3", "T=3x", "T=99999999999999999999"}) {
+    CAPTURE(bad);
+    CHECK(code({.bind = {bad}}) == "inspect.bind.syntax");
+  }
+  CHECK_FALSE(code({.outputs = {"nothing"}}).empty());
+  CHECK(describe_plan("empty", Graph(), {}) == "graph \"empty\" computes nothing\n");
+}
