@@ -1,4 +1,5 @@
-// The commands of `rondo`, one file each. A command adds itself to the parser and runs from its callback.
+// The commands of `rondo`, one file each. A command adds itself to the parser and runs from its
+// callback.
 #pragma once
 
 #include <functional>

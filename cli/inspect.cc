@@ -1,5 +1,3 @@
-#include "inspect.h"
-
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -7,6 +5,8 @@
 #include <stdexcept>
 
 #include <fmt/core.h>
+
+#include "inspect.h"
 
 #include <rondo/runtime/recurrence_steps.h>
 #include <rondo/runtime/session.h>
@@ -25,7 +25,8 @@ Binding parse_binding(const std::vector<std::string>& list) {
     } catch (const std::exception&) {
       value = -1;
     }
-    if (equals == 0 || value < 0 || equals + 1 + end != item.size()) fail(Fault::kArgument, "inspect.bind.syntax", "--bind wants SYMBOL=NUMBER, got '", item, "'");
+    if (equals == 0 || value < 0 || equals + 1 + end != item.size())
+      fail(Fault::kArgument, "inspect.bind.syntax", "--bind wants SYMBOL=NUMBER, got '", item, "'");
     b[item.substr(0, equals)] = value;
   }
   return b;
@@ -33,7 +34,8 @@ Binding parse_binding(const std::vector<std::string>& list) {
 
 std::string str(const Binding& b) {
   std::string s;
-  for (const auto& [symbol, value] : b) s += fmt::format("{}{}={}", s.empty() ? "" : ",", symbol, value);
+  for (const auto& [symbol, value] : b)
+    s += fmt::format("{}{}={}", s.empty() ? "" : ",", symbol, value);
   return s.empty() ? "nothing" : s;
 }
 
@@ -46,13 +48,16 @@ Binding complete(const Graph& g, Binding given) {
     }
   }
   for (const auto& [symbol, value] : given) {
-    if (symbols.count(symbol) == 0) fail(Fault::kArgument, "inspect.bind.symbol", "no placeholder has a dimension '", symbol, "'");
+    if (symbols.count(symbol) == 0)
+      fail(Fault::kArgument, "inspect.bind.symbol", "no placeholder has a dimension '", symbol,
+           "'");
   }
   for (const std::string& s : symbols) given.emplace(s, kDefaultDim);
   return given;
 }
 
-// What the plan is to compute: values asked for by name, else all that have one, else those that nothing uses.
+// What the plan is to compute: values asked for by name, else all that have one, else those that
+// nothing uses.
 Vars outputs_of(const Graph& g, const std::vector<std::string>& asked) {
   Vars r;
   const auto take = [&](const Var& v) {
@@ -106,7 +111,8 @@ using Row = std::array<std::string, 5>;
 // One row a step; the steps of a body that is run step by step stand indented below it.
 void add_rows(const BoundPlan& plan, const std::string& indent, std::vector<Row>& rows) {
   for (const StepInfo& s : plan.steps()) {
-    rows.push_back({indent + s.op, s.kernel, results(s.out), bytes(s.output_bytes), bytes(s.workspace_bytes)});
+    rows.push_back(
+        {indent + s.op, s.kernel, results(s.out), bytes(s.output_bytes), bytes(s.workspace_bytes)});
     const Plan* body = plan.plan().body_of(s.node);
     if (body == nullptr || s.kernel != kRecurrenceSteps) continue;
     const Attributes& a = plan.plan().unit().graph.node(s.node).attributes;
@@ -127,8 +133,11 @@ std::string describe_plan(const std::string& name, const Graph& g, const PlanOpt
 
   std::string names;
   for (const Var& v : outputs) names += (names.empty() ? "" : ", ") + v.name();
-  std::string s = fmt::format("plan of graph {} on backend {} for {}\n", rondo::quoted(name), options.backend, names);
-  s += fmt::format("bound at {}{}\n", str(binding), options.bind.empty() && !binding.empty() ? " (default; choose with --bind)" : "");
+  std::string s = fmt::format("plan of graph {} on backend {} for {}\n", rondo::quoted(name),
+                              options.backend, names);
+  s +=
+      fmt::format("bound at {}{}\n", str(binding),
+                  options.bind.empty() && !binding.empty() ? " (default; choose with --bind)" : "");
   std::vector<Row> rows{{"op", "kernel", "results", "bytes", "workspace"}};
   add_rows(*plan, "", rows);
   std::array<size_t, 5> width{};
@@ -136,10 +145,13 @@ std::string describe_plan(const std::string& name, const Graph& g, const PlanOpt
     for (size_t i = 0; i < r.size(); ++i) width[i] = std::max(width[i], r[i].size());
   }
   for (const Row& r : rows) {
-    s += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>{}}\n", r[0], width[0], r[1], width[1], r[2], width[2], r[3], width[3], r[4], width[4]);
+    s += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>{}}\n", r[0], width[0], r[1], width[1],
+                     r[2], width[2], r[3], width[3], r[4], width[4]);
   }
-  s += fmt::format("{} steps; inputs {}, outputs {}\n", plan->steps().size(), bytes(total(plan->input_types())), bytes(total(plan->output_types())));
-  s += fmt::format("peak memory: {} ({} bytes) beside inputs, outputs and constants\n", bytes(plan->arena_bytes()), plan->arena_bytes());
+  s += fmt::format("{} steps; inputs {}, outputs {}\n", plan->steps().size(),
+                   bytes(total(plan->input_types())), bytes(total(plan->output_types())));
+  s += fmt::format("peak memory: {} ({} bytes) beside inputs, outputs and constants\n",
+                   bytes(plan->arena_bytes()), plan->arena_bytes());
   return s;
 }
 

@@ -15,12 +15,14 @@ inline constexpr int64_t kDefaultDim = 16;
 struct PlanOptions {
   std::string backend = "cpu";
   bool optimize = true;
-  std::vector<std::string> outputs = {};  ///< names; none = all values that have one, else all that nothing uses
-  std::vector<std::string> bind = {};     ///< "T=29", "B=16"
+  std::vector<std::string> outputs =
+      {};  ///< names; none = all values that have one, else all that nothing uses
+  std::vector<std::string> bind = {};  ///< "T=29", "B=16"
 };
 
-/// A line for each step with op, kernel, results, bytes and workspace, the steps of a body indented below their node;
-/// then the peak memory. Errors `inspect.bind.*`, an unknown name, and those of the plan.
+/// A line for each step with op, kernel, results, bytes and workspace, the steps of a body indented
+/// below their node; then the peak memory. Errors `inspect.bind.*`, an unknown name, and those of
+/// the plan.
 std::string describe_plan(const std::string& name, const Graph& g, const PlanOptions& options);
 
 }  // namespace rondo::tool

@@ -3,13 +3,13 @@
 
 #include <fmt/core.h>
 
+#include "commands.h"
+#include "inspect.h"
+
 #include <rondo/graph/print.h>
 #include <rondo/ops/register.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/runtime/backend.h>
-
-#include "commands.h"
-#include "inspect.h"
 
 namespace rondo::tool {
 namespace {
@@ -53,20 +53,31 @@ int inspect(const Arguments& a) {
 
 void add_inspect(CLI::App& app, Run& run) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* c = app.add_subcommand("inspect", "Show the graphs of a saved model, and how they would run");
+  CLI::App* c =
+      app.add_subcommand("inspect", "Show the graphs of a saved model, and how they would run");
   std::vector<std::string> backends;
   for (const Backend* b : linked_backends()) backends.emplace_back(b->name());
   c->add_option("file", a->file, "A model, .rondo or .pb")->required();
   c->add_option("--graph", a->graph, "Only this graph")->type_name("NAME");
-  CLI::Option* dot = c->add_flag("--dot", a->dot, "As a drawing for Graphviz: rondo inspect M.rondo --dot | dot -Tsvg");
-  CLI::Option* plan = c->add_flag("--plan", a->plan, "The steps with their kernels, bytes, and the peak memory");
+  CLI::Option* dot = c->add_flag(
+      "--dot", a->dot, "As a drawing for Graphviz: rondo inspect M.rondo --dot | dot -Tsvg");
+  CLI::Option* plan =
+      c->add_flag("--plan", a->plan, "The steps with their kernels, bytes, and the peak memory");
   plan->excludes(dot);
-  c->add_option("--output", a->outputs, "Plan only these values; else all that have a name")->delimiter(',')->type_name("NAME,...")->needs(plan);
-  c->add_option("--bind", a->bind, fmt::format("Sizes of symbolic dimensions, T=29,B=16; {} for one that is not named", kDefaultDim))
+  c->add_option("--output", a->outputs, "Plan only these values; else all that have a name")
+      ->delimiter(',')
+      ->type_name("NAME,...")
+      ->needs(plan);
+  c->add_option("--bind", a->bind,
+                fmt::format("Sizes of symbolic dimensions, T=29,B=16; {} for one that is not named",
+                            kDefaultDim))
       ->delimiter(',')
       ->type_name("SYMBOL=N,...")
       ->needs(plan);
-  c->add_option("--backend", a->backend, "Where the plan would run")->check(CLI::IsMember(backends))->capture_default_str()->needs(plan);
+  c->add_option("--backend", a->backend, "Where the plan would run")
+      ->check(CLI::IsMember(backends))
+      ->capture_default_str()
+      ->needs(plan);
   c->add_flag("--no-optimize", a->no_optimize, "Plan the graph as it was built")->needs(plan);
   c->callback([a, &run] { run = [a] { return inspect(*a); }; });
 }

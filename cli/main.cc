@@ -4,9 +4,9 @@
 
 #include <fmt/core.h>
 
-#include <rondo/runtime/backend.h>
-
 #include "commands.h"
+
+#include <rondo/runtime/backend.h>
 
 namespace {
 
@@ -15,7 +15,8 @@ constexpr int kUsage = 2;
 
 std::string version() {
   std::string s = "rondo " RONDO_VERSION;
-  for (const rondo::Backend* b : rondo::linked_backends()) s += fmt::format("\n  {}: {}", b->name(), b->description());
+  for (const rondo::Backend* b : rondo::linked_backends())
+    s += fmt::format("\n  {}: {}", b->name(), b->description());
   return s;
 }
 
@@ -25,14 +26,18 @@ int main(int argc, char** argv) {
   CLI::App app("Recurrent networks as symbolic graphs.", "rondo");
   app.set_version_flag("--version", version, "Print the version and this build's backends");
   app.require_subcommand(0, 1);  // at least one: asked for below, when all words are known ones
-  app.failure_message([](const CLI::App*, const CLI::Error& e) { return fmt::format("rondo: {} (see rondo --help)\n", e.what()); });
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return fmt::format("rondo: {} (see rondo --help)\n", e.what());
+  });
   rondo::tool::Run run;
   rondo::tool::add_verify(app, run);
   rondo::tool::add_inspect(app, run);
   rondo::tool::add_ops(app, run);
   try {
     app.parse(argc, argv);
-    if (!run) throw rondo::tool::UsageError("a command is needed: verify, inspect or ops (see rondo --help)");
+    if (!run)
+      throw rondo::tool::UsageError(
+          "a command is needed: verify, inspect or ops (see rondo --help)");
     return run();
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsage;

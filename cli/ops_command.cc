@@ -3,10 +3,10 @@
 
 #include <fmt/core.h>
 
-#include <rondo/ops/register.h>
-
 #include "commands.h"
 #include "ops_text.h"
+
+#include <rondo/ops/register.h>
 
 namespace rondo::tool {
 

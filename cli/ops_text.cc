@@ -1,8 +1,8 @@
-#include "ops_text.h"
-
 #include <algorithm>
 #include <map>
 #include <vector>
+
+#include "ops_text.h"
 
 namespace rondo::tool {
 namespace {
@@ -17,7 +17,9 @@ std::string accepted(const AttributeDef& d) {
   return s;
 }
 
-std::string default_of(const AttributeDef& d) { return d.required ? "required" : d.default_value.str(); }
+std::string default_of(const AttributeDef& d) {
+  return d.required ? "required" : d.default_value.str();
+}
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -44,9 +46,11 @@ std::vector<std::string> renamed(const OpDef& op) {
   return r;
 }
 
-std::string joined(const std::vector<std::pair<std::string, std::string>>& names, std::string_view quote) {
+std::string joined(const std::vector<std::pair<std::string, std::string>>& names,
+                   std::string_view quote) {
   std::string s;
-  for (const auto& [system, name] : names) s += cat(s.empty() ? "" : ", ", system, ' ', quote, name, quote);
+  for (const auto& [system, name] : names)
+    s += cat(s.empty() ? "" : ", ", system, ' ', quote, name, quote);
   return s;
 }
 
@@ -69,7 +73,8 @@ std::string cell(const std::string& text) {
   return s;
 }
 
-// The doc as Markdown: indented lines are formulas, kept as they are; stars and underscores are no emphasis.
+// The doc as Markdown: indented lines are formulas, kept as they are; stars and underscores are no
+// emphasis.
 std::string prose(const std::string& doc) {
   std::string s, line;
   bool in_code = false;
@@ -105,16 +110,19 @@ void add_section(const OpDef& op, std::string& s) {
   if (!op.attributes.empty()) {
     s += "\n| attribute | type | default | accepted | meaning |\n|---|---|---|---|---|\n";
     for (const AttributeDef& d : op.attributes) {
-      s += cat("| `", d.name, "` | ", d.default_value.type_name(), " | ", d.required ? "required" : "`" + cell(default_of(d)) + "`", " | ", cell(accepted(d)), " | ",
-               cell(d.doc), " |\n");
+      s += cat("| `", d.name, "` | ", d.default_value.type_name(), " | ",
+               d.required ? "required" : "`" + cell(default_of(d)) + "`", " | ", cell(accepted(d)),
+               " | ", cell(d.doc), " |\n");
     }
   }
   if (!op.formula.empty()) s += cat("\nFormula: `", op.formula, "`\n");
   s += cat("\nGradient: ", gradient_of(op), ".\n");
   if (op.aliases.empty()) return;
   s += "\n| here | elsewhere |\n|---|---|\n";
-  if (const auto names = elsewhere(op, ""); !names.empty()) s += cat("| `", op.name, "` | ", joined(names, "`"), " |\n");
-  for (const std::string& name : renamed(op)) s += cat("| `", name, "` | ", joined(elsewhere(op, name), "`"), " |\n");
+  if (const auto names = elsewhere(op, ""); !names.empty())
+    s += cat("| `", op.name, "` | ", joined(names, "`"), " |\n");
+  for (const std::string& name : renamed(op))
+    s += cat("| `", name, "` | ", joined(elsewhere(op, name), "`"), " |\n");
 }
 
 }  // namespace
@@ -124,7 +132,8 @@ std::string list_ops(const OpRegistry& registry) {
   size_t width = 0;
   for (const OpDef* op : ops) width = std::max(width, op->name.size());
   std::string s;
-  for (const OpDef* op : ops) s += op->name + std::string(width + 2 - op->name.size(), ' ') + first_line(op->doc) + "\n";
+  for (const OpDef* op : ops)
+    s += op->name + std::string(width + 2 - op->name.size(), ' ') + first_line(op->doc) + "\n";
   return s;
 }
 
@@ -133,14 +142,17 @@ std::string describe_op(const OpDef& op) {
   if (!op.attributes.empty()) s += "\nattributes\n";
   for (const AttributeDef& d : op.attributes) {
     const std::string range = accepted(d);
-    s += cat("  ", d.name, ": ", d.default_value.type_name(), d.required ? ", required" : " = " + d.default_value.str(), "\n      ", d.doc,
+    s += cat("  ", d.name, ": ", d.default_value.type_name(),
+             d.required ? ", required" : " = " + d.default_value.str(), "\n      ", d.doc,
              range.empty() ? "" : "; " + range, "\n");
   }
   if (!op.formula.empty()) s += "\nformula: " + op.formula + "\n";
   s += "\ngradient: " + gradient_of(op) + "\n";
   if (!op.aliases.empty()) s += "\nelsewhere\n";
-  if (const auto names = elsewhere(op, ""); !names.empty()) s += cat("  ", op.name, ": ", joined(names, ""), "\n");
-  for (const std::string& name : renamed(op)) s += cat("  ", name, ": ", joined(elsewhere(op, name), ""), "\n");
+  if (const auto names = elsewhere(op, ""); !names.empty())
+    s += cat("  ", op.name, ": ", joined(names, ""), "\n");
+  for (const std::string& name : renamed(op))
+    s += cat("  ", name, ": ", joined(elsewhere(op, name), ""), "\n");
   return s;
 }
 
@@ -149,10 +161,13 @@ std::string ops_markdown(const OpRegistry& registry) {
   std::string s =
       "# Operations\n\n"
       "Made by `rondo ops --markdown` from the definitions in `ops/`; do not edit.\n\n"
-      "In a signature `[...]` is any shape, a letter binds a dimension, `?` marks an optional operand\n"
-      "and `!` one that gets no gradient; `:int` is i32 or i64, `:same` any type, the same for all that\n"
+      "In a signature `[...]` is any shape, a letter binds a dimension, `?` marks an optional "
+      "operand\n"
+      "and `!` one that gets no gradient; `:int` is i32 or i64, `:same` any type, the same for all "
+      "that\n"
       "say so; no type is a float.\n\n";
-  for (const OpDef* op : ops) s += cat(s.back() == '\n' ? "" : " ", "[", op->name, "](#", op->name, ")");
+  for (const OpDef* op : ops)
+    s += cat(s.back() == '\n' ? "" : " ", "[", op->name, "](#", op->name, ")");
   s += "\n";
   for (const OpDef* op : ops) {
     s += "\n";

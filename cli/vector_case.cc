@@ -1,5 +1,3 @@
-#include "vector_case.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -8,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "vector_case.h"
+
 #include <rondo/ops/register.h>
 
 namespace rondo::tool {
@@ -15,11 +15,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-// In which order systems are asked: a name may mean one op in one and another op in another. The vectors use libnd4j's.
-constexpr std::array<std::string_view, 6> kSystems{"libnd4j", "MXNet", "SameDiff", "ONNX", "PyTorch", "Keras"};
+// In which order systems are asked: a name may mean one op in one and another op in another. The
+// vectors use libnd4j's.
+constexpr std::array<std::string_view, 6> kSystems{"libnd4j", "MXNet",   "SameDiff",
+                                                   "ONNX",    "PyTorch", "Keras"};
 
 // Configuration that only says which tensors are there.
-constexpr std::array<std::string_view, 5> kPresence{"hasBiases", "hasSeqLen", "hasInitH", "hasInitC", "hasPH"};
+constexpr std::array<std::string_view, 5> kPresence{"hasBiases", "hasSeqLen", "hasInitH",
+                                                    "hasInitC", "hasPH"};
 
 struct DTypeNumbers {
   DType dtype;
@@ -35,18 +38,21 @@ const DTypeNumbers& numbers_of(DType dtype) {
   for (const DTypeNumbers& n : kNumbers) {
     if (n.dtype == dtype) return n;
   }
-  fail(Fault::kArgument, "verify.dtype.value", "vectors run in f64, f32, bf16 or f16, not in ", dtype);
+  fail(Fault::kArgument, "verify.dtype.value", "vectors run in f64, f32, bf16 or f16, not in ",
+       dtype);
 }
 
 const std::string& metadata(const SafeTensors& file, const std::string& key) {
   const auto it = file.metadata.find(key);
-  if (it == file.metadata.end()) fail(Fault::kArgument, "verify.file.metadata", "the file's metadata has no '", key, "'");
+  if (it == file.metadata.end())
+    fail(Fault::kArgument, "verify.file.metadata", "the file's metadata has no '", key, "'");
   return it->second;
 }
 
 Json parse(const std::string& text, std::string_view what) {
   Json j = Json::parse(text, nullptr, false);
-  if (j.is_discarded()) fail(Fault::kArgument, "verify.file.json", "the file's ", what, " is not JSON: ", text);
+  if (j.is_discarded())
+    fail(Fault::kArgument, "verify.file.json", "the file's ", what, " is not JSON: ", text);
   return j;
 }
 
@@ -76,7 +82,8 @@ std::string own_name(const OpDef& op, std::string_view theirs, const Known& know
   return known(theirs) ? std::string(theirs) : "";
 }
 
-AttributeValue value_of(const OpDef& op, const std::string& key, const Json& j, const AttributeValue& like) {
+AttributeValue value_of(const OpDef& op, const std::string& key, const Json& j,
+                        const AttributeValue& like) {
   if (j.is_boolean()) return j.get<bool>();
   if (j.is_number_integer()) return j.get<int64_t>();
   if (j.is_number()) {
@@ -86,27 +93,30 @@ AttributeValue value_of(const OpDef& op, const std::string& key, const Json& j, 
   }
   if (j.is_string()) {
     const auto s = j.get<std::string>();
-    static const std::map<std::string, double, std::less<>> kNoJson{{"NaN", std::nan("")},
-                                                                    {"Infinity", HUGE_VAL},
-                                                                    {"-Infinity", -HUGE_VAL}};
+    static const std::map<std::string, double, std::less<>> kNoJson{
+        {"NaN", std::nan("")}, {"Infinity", HUGE_VAL}, {"-Infinity", -HUGE_VAL}};
     const auto it = kNoJson.find(s);
     if (like.get<double>() != nullptr && it != kNoJson.end()) return it->second;
     return s;
   }
   const auto all = [&](auto is) { return j.is_array() && std::all_of(j.begin(), j.end(), is); };
-  if (all([](const Json& e) { return e.is_number_integer(); })) return j.get<std::vector<int64_t>>();
+  if (all([](const Json& e) { return e.is_number_integer(); }))
+    return j.get<std::vector<int64_t>>();
   if (all([](const Json& e) { return e.is_string(); })) return j.get<std::vector<std::string>>();
-  fail(Fault::kUnsupported, "verify.config.type", "[", op.name, "] config '", key, "' is ", j.dump(), ", which no attribute can be");
+  fail(Fault::kUnsupported, "verify.config.type", "[", op.name, "] config '", key, "' is ",
+       j.dump(), ", which no attribute can be");
 }
 
 Attributes attributes_of(const OpDef& op, const Json& config) {
-  if (!config.is_object()) fail(Fault::kArgument, "verify.file.json", "the file's config is no JSON object");
+  if (!config.is_object())
+    fail(Fault::kArgument, "verify.file.json", "the file's config is no JSON object");
   Attributes r;
   for (const auto& [key, value] : config.items()) {
     if (value.is_null()) continue;
     const AttributeDef* def = nullptr;
     const auto find = [&](std::string_view name) {
-      const auto it = std::find_if(op.attributes.begin(), op.attributes.end(), [&](const AttributeDef& d) { return d.name == name; });
+      const auto it = std::find_if(op.attributes.begin(), op.attributes.end(),
+                                   [&](const AttributeDef& d) { return d.name == name; });
       def = it == op.attributes.end() ? nullptr : &*it;
       return def != nullptr;
     };
@@ -114,7 +124,8 @@ Attributes attributes_of(const OpDef& op, const Json& config) {
     if (!name.empty()) {
       r.set(name, value_of(op, key, value, def->default_value));
     } else if (std::find(kPresence.begin(), kPresence.end(), key) == kPresence.end()) {
-      fail(Fault::kUnsupported, "verify.config.unknown", "[", op.name, "] has no attribute for config '", key, "'");
+      fail(Fault::kUnsupported, "verify.config.unknown", "[", op.name,
+           "] has no attribute for config '", key, "'");
     }
   }
   return r;
@@ -125,8 +136,8 @@ Tensor whole(const OpDef& op, const Slot& slot, const Tensor& t) {
   for (int64_t i = 0; i < t.size(); ++i) {
     const double v = t.at(i);
     if (v == std::floor(v) && std::abs(v) <= std::numeric_limits<int32_t>::max()) continue;
-    fail(Fault::kArgument, cat(op.name, ".", slot.name, ".whole"), "[", op.name, "] ", slot.name, "[", i, "] is ", v,
-         ", but must be a whole number of 32 bits");
+    fail(Fault::kArgument, cat(op.name, ".", slot.name, ".whole"), "[", op.name, "] ", slot.name,
+         "[", i, "] is ", v, ", but must be a whole number of 32 bits");
   }
   return t.to(slot.type == SlotType::kI64 ? i64 : i32);
 }
@@ -171,7 +182,8 @@ VectorCase read_vector_case(const SafeTensors& file, DType dtype) {
   VectorCase c;
   const std::string& name = metadata(file, "op");
   c.op = op_called(name);
-  if (c.op == nullptr) fail(Fault::kUnsupported, "verify.op.unknown", "this build has no op for '", name, "'");
+  if (c.op == nullptr)
+    fail(Fault::kUnsupported, "verify.op.unknown", "this build has no op for '", name, "'");
   c.tolerance = tolerance_of(file, dtype);
   if (const auto it = file.metadata.find("kink_margin"); it != file.metadata.end()) {
     c.kink_margin = parse(it->second, "kink_margin").get<double>();
@@ -185,8 +197,12 @@ VectorCase read_vector_case(const SafeTensors& file, DType dtype) {
                         {"cotangent.", s.outputs, &c.cotangents},
                         {"grad.", s.inputs, &c.gradients}};
   for (const auto& [key, tensor] : file.tensors) {
-    const auto kind = std::find_if(std::begin(kinds), std::end(kinds), [&key = key](const Kind& k) { return key.rfind(k.prefix, 0) == 0; });
-    if (kind == std::end(kinds)) fail(Fault::kUnsupported, "verify.tensor.kind", "[", c.op->name, "] the file's tensor '", key, "' is of no known kind");
+    const auto kind = std::find_if(std::begin(kinds), std::end(kinds), [&key = key](const Kind& k) {
+      return key.rfind(k.prefix, 0) == 0;
+    });
+    if (kind == std::end(kinds))
+      fail(Fault::kUnsupported, "verify.tensor.kind", "[", c.op->name, "] the file's tensor '", key,
+           "' is of no known kind");
     const std::string theirs = key.substr(kind->prefix.size());
     size_t at = 0;
     const auto find = [&](std::string_view n) {
@@ -195,11 +211,14 @@ VectorCase read_vector_case(const SafeTensors& file, DType dtype) {
       }
       return false;
     };
-    if (own_name(*c.op, theirs, find).empty()) fail(Fault::kUnsupported, "verify.tensor.unknown", "[", c.op->name, "] has nothing for the file's tensor '", key, "'");
+    if (own_name(*c.op, theirs, find).empty())
+      fail(Fault::kUnsupported, "verify.tensor.unknown", "[", c.op->name,
+           "] has nothing for the file's tensor '", key, "'");
     kind->list->push_back({key, at, tensor});
   }
   c.inputs.resize(s.inputs.size());
-  for (const NamedTensor& t : given) c.inputs[t.at] = operand_of(*c.op, s.inputs[t.at], t.value, dtype);
+  for (const NamedTensor& t : given)
+    c.inputs[t.at] = operand_of(*c.op, s.inputs[t.at], t.value, dtype);
   return c;
 }
 

@@ -1,7 +1,8 @@
 // A file of test vectors as a call of one of our ops.
 //
-// The file speaks another system's language: names of ops, tensors and configuration. What they mean here is said by
-// the aliases in the op's definition and nowhere else, so that an op that is added needs no change here.
+// The file speaks another system's language: names of ops, tensors and configuration. What they
+// mean here is said by the aliases in the op's definition and nowhere else, so that an op that is
+// added needs no change here.
 #pragma once
 
 #include <cstddef>
@@ -30,17 +31,20 @@ struct NamedTensor {
 struct VectorCase {
   const OpDef* op = nullptr;
   Attributes attributes;
-  std::vector<Tensor> inputs;  ///< one for each operand, null = absent; floats in the dtype under test
+  std::vector<Tensor>
+      inputs;  ///< one for each operand, null = absent; floats in the dtype under test
   std::vector<NamedTensor> outputs, cotangents, gradients;  ///< as in the file
   Tolerance tolerance;
-  double kink_margin = std::numeric_limits<double>::infinity();  ///< how far every value is from a kink
+  double kink_margin =
+      std::numeric_limits<double>::infinity();  ///< how far every value is from a kink
 };
 
 /// The op that other systems call `name`, or that has this name here; null when there is none.
 const OpDef* op_called(std::string_view name);
 
-/// Reads a case for a run in `dtype`. Whole numbers of floats become i32 where the op takes integers. Errors:
-/// `verify.*` for what the file says and this build does not know, `OP.ARGUMENT.whole` for lengths that are not whole.
+/// Reads a case for a run in `dtype`. Whole numbers of floats become i32 where the op takes
+/// integers. Errors: `verify.*` for what the file says and this build does not know,
+/// `OP.ARGUMENT.whole` for lengths that are not whole.
 VectorCase read_vector_case(const SafeTensors& file, DType dtype);
 
 }  // namespace rondo::tool

@@ -1,11 +1,11 @@
-#include "verify.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <fnmatch.h>
+
+#include "verify.h"
 
 #include <rondo/autodiff/gradients.h>
 #include <rondo/graph/eager.h>
@@ -17,7 +17,8 @@ namespace {
 
 constexpr std::string_view kModel = "model.onnx";
 
-// Gradients of the half formats add up rounding of several steps; kinks must be further than that away.
+// Gradients of the half formats add up rounding of several steps; kinks must be further than that
+// away.
 constexpr double kHalfGradients = 4;
 constexpr double kHalfMargin = 10;
 
@@ -32,7 +33,9 @@ Recorded record(const VectorCase& c) {
   Recorded r;
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const Tensor& t = c.inputs[i];
-    r.inputs.push_back(t ? r.graph.placeholder(c.op->parsed.inputs[i].name, t.dtype(), to_shape(t.dims())) : Var());
+    r.inputs.push_back(
+        t ? r.graph.placeholder(c.op->parsed.inputs[i].name, t.dtype(), to_shape(t.dims()))
+          : Var());
     if (t) r.feeds.emplace_back(r.inputs.back(), t);
   }
   r.outputs = r.graph.call(*c.op, r.inputs, c.attributes);
@@ -44,7 +47,8 @@ template <class F>
 void for_each_cotangent(const VectorCase& c, const Vars& outputs, F&& f) {
   for (const NamedTensor& t : c.cotangents) {
     if (!outputs.at(t.at)) {
-      fail(Fault::kArgument, "verify.file.cotangent", "the file has ", t.name, ", but the op gives no such result under this configuration");
+      fail(Fault::kArgument, "verify.file.cotangent", "the file has ", t.name,
+           ", but the op gives no such result under this configuration");
     }
     f(outputs[t.at], t.value.to(outputs[t.at].dtype()));
   }
@@ -65,24 +69,29 @@ std::string number(double v) {
   return text;
 }
 
-void compare_run(const std::string& form, const VectorCase& c, const VectorRun& run, bool gradients, const VerifyOptions& options, CaseResult& result) {
-  for (const NamedTensor& t : c.outputs) result.comparisons.push_back(compare(form, t, run.outputs.at(t.at), c.tolerance));
+void compare_run(const std::string& form, const VectorCase& c, const VectorRun& run, bool gradients,
+                 const VerifyOptions& options, CaseResult& result) {
+  for (const NamedTensor& t : c.outputs)
+    result.comparisons.push_back(compare(form, t, run.outputs.at(t.at), c.tolerance));
   if (!gradients) return;
   for (const NamedTensor& t : c.gradients) {
     const Tensor& got = run.gradients.at(t.at);
     const Tensor& operand = c.inputs.at(t.at);
-    if (!operand) fail(Fault::kArgument, "verify.file.gradient", "the file has ", t.name, ", but no such operand");
-    result.comparisons.push_back(
-        compare(form, t, got ? got : Tensor(operand.dtype(), operand.dims()), c.tolerance, is_half(options.dtype) ? kHalfGradients : 1));
+    if (!operand)
+      fail(Fault::kArgument, "verify.file.gradient", "the file has ", t.name,
+           ", but no such operand");
+    result.comparisons.push_back(compare(form, t,
+                                         got ? got : Tensor(operand.dtype(), operand.dims()),
+                                         c.tolerance, is_half(options.dtype) ? kHalfGradients : 1));
   }
 }
 
 // What is asked of the op's graph, and a session for it.
 struct Prepared {
   Recorded recorded;
-  Vars fetches;                    // results, then gradients
-  std::vector<size_t> outputs;     // which results,
-  std::vector<size_t> operands;    // and gradients of which operands
+  Vars fetches;                  // results, then gradients
+  std::vector<size_t> outputs;   // which results,
+  std::vector<size_t> operands;  // and gradients of which operands
   std::unique_ptr<Session> session;
 };
 
@@ -122,15 +131,18 @@ bool kernel_runs(const VectorCase& c, const VerifyOptions& options, bool gradien
 VectorRun run_graph(const VectorCase& c, const VerifyOptions& options, bool gradients) {
   const Prepared p = prepare(c, options, gradients);
   const std::vector<Tensor> values = p.session->run(p.fetches, p.recorded.feeds);
-  VectorRun run{std::vector<Tensor>(p.recorded.outputs.size()), std::vector<Tensor>(c.inputs.size())};
+  VectorRun run{std::vector<Tensor>(p.recorded.outputs.size()),
+                std::vector<Tensor>(c.inputs.size())};
   for (size_t i = 0; i < p.outputs.size(); ++i) run.outputs[p.outputs[i]] = values[i];
-  for (size_t i = 0; i < p.operands.size(); ++i) run.gradients[p.operands[i]] = values[p.outputs.size() + i];
+  for (size_t i = 0; i < p.operands.size(); ++i)
+    run.gradients[p.operands[i]] = values[p.outputs.size() + i];
   return run;
 }
 
 VectorRun run_eager(const VectorCase& c, const VerifyOptions& options, bool gradients) {
   const EagerScope scope(options.compile, options.team);
-  VectorRun run{eager_call(*c.op, c.inputs, c.attributes, {}), std::vector<Tensor>(c.inputs.size())};
+  VectorRun run{eager_call(*c.op, c.inputs, c.attributes, {}),
+                std::vector<Tensor>(c.inputs.size())};
   if (!gradients) return run;
 
   std::vector<Tensor> by;
@@ -153,7 +165,8 @@ VectorRun run_eager(const VectorCase& c, const VerifyOptions& options, bool grad
   return run;
 }
 
-Comparison compare(std::string form, const NamedTensor& want, const Tensor& got, Tolerance tolerance, double scale) {
+Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
+                   Tolerance tolerance, double scale) {
   Comparison c{std::move(form), want.name};
   const Tensor& w = want.value;
   if (!got) {
@@ -179,8 +192,10 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
     c.error = std::max(c.error, std::isnan(error) ? HUGE_VAL : error);
   }
   if (wrong != 0) {
-    c.problem = cat(wrong, " of ", w.size(), " differ, most at ", place(at, w.dims()), ": got ", number(got.at(at)), ", want ", number(w.at(at)), ", error ",
-                    number(worst), ", allowed ", number(scale * (tolerance.absolute + tolerance.relative * std::abs(w.at(at)))));
+    c.problem = cat(wrong, " of ", w.size(), " differ, most at ", place(at, w.dims()), ": got ",
+                    number(got.at(at)), ", want ", number(w.at(at)), ", error ", number(worst),
+                    ", allowed ",
+                    number(scale * (tolerance.absolute + tolerance.relative * std::abs(w.at(at)))));
   }
   return c;
 }
@@ -197,22 +212,28 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
       return result;
     };
     if (is_half(options.dtype) && c.kink_margin < kHalfMargin * c.tolerance.absolute) {
-      return leave_out(cat("a value is ", number(c.kink_margin), " from a kink, too near for ", options.dtype));
+      return leave_out(
+          cat("a value is ", number(c.kink_margin), " from a kink, too near for ", options.dtype));
     }
     // A backward kernel runs only where there are gradients.
-    if (!options.compile.kernel.empty() && !kernel_runs(c, options, false) && !(gradients && kernel_runs(c, options, true))) {
+    if (!options.compile.kernel.empty() && !kernel_runs(c, options, false) &&
+        !(gradients && kernel_runs(c, options, true))) {
       return leave_out(cat("kernel ", options.compile.kernel, " does not support it"));
     }
     if (options.graph) {
       // Twice, because a forward pass may run on other kernels when a backward pass follows.
       compare_run("graph", c, run_graph(c, options, false), false, options, result);
-      if (gradients) compare_run("graph with gradients", c, run_graph(c, options, true), true, options, result);
+      if (gradients)
+        compare_run("graph with gradients", c, run_graph(c, options, true), true, options, result);
     }
-    if (options.eager) compare_run("eager", c, run_eager(c, options, gradients), gradients, options, result);
+    if (options.eager)
+      compare_run("eager", c, run_eager(c, options, gradients), gradients, options, result);
     for (const Comparison& k : result.comparisons) {
-      if (!k.problem.empty()) result.problems.push_back(cat(k.form, ": ", k.tensor, " ", k.problem));
+      if (!k.problem.empty())
+        result.problems.push_back(cat(k.form, ": ", k.tensor, " ", k.problem));
     }
-    if (result.comparisons.empty()) result.problems.emplace_back("the file states nothing to compare with");
+    if (result.comparisons.empty())
+      result.problems.emplace_back("the file states nothing to compare with");
   } catch (const std::exception& e) {
     result.problems.emplace_back(e.what());
   }
@@ -220,9 +241,12 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
   return result;
 }
 
-std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options, const std::vector<std::string>& only) {
+std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options,
+                                      const std::vector<std::string>& only) {
   const auto wanted = [&](const std::string& op) {
-    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) { return fnmatch(glob.c_str(), op.c_str(), 0) == 0; });
+    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) {
+             return fnmatch(glob.c_str(), op.c_str(), 0) == 0;
+           });
   };
   CaseResult result;
   try {
@@ -246,13 +270,16 @@ std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptio
 std::vector<std::string> vector_files(const std::string& path) {
   namespace fs = std::filesystem;
   if (fs::is_regular_file(path)) return {path};
-  if (!fs::is_directory(path)) fail(Fault::kArgument, "verify.path.missing", "there is no file or folder ", path);
+  if (!fs::is_directory(path))
+    fail(Fault::kArgument, "verify.path.missing", "there is no file or folder ", path);
   std::vector<std::string> files;
   for (const fs::directory_entry& e : fs::recursive_directory_iterator(path)) {
     const fs::path& p = e.path();
     // A model without data beside it belongs to a case of a safetensors file.
-    const bool onnx = p.filename() == kModel && fs::is_directory(p.parent_path() / "test_data_set_0");
-    if (e.is_regular_file() && (onnx || p.extension() == ".safetensors")) files.push_back(p.string());
+    const bool onnx =
+        p.filename() == kModel && fs::is_directory(p.parent_path() / "test_data_set_0");
+    if (e.is_regular_file() && (onnx || p.extension() == ".safetensors"))
+      files.push_back(p.string());
   }
   std::sort(files.begin(), files.end());
   return files;

@@ -1,5 +1,6 @@
-// The engine of `rondo verify`: runs a case of test vectors in a graph, eagerly or both, and compares all that the file
-// states: results, and gradients for the file's cotangents. The tests call it too.
+// The engine of `rondo verify`: runs a case of test vectors in a graph, eagerly or both, and
+// compares all that the file states: results, and gradients for the file's cotangents. The tests
+// call it too.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +9,15 @@
 #include <string>
 #include <vector>
 
-#include <rondo/runtime/session.h>
-
 #include "vector_case.h"
+
+#include <rondo/runtime/session.h>
 
 namespace rondo::tool {
 
 struct VerifyOptions {
-  CompileOptions compile = {};  ///< a kernel that is named must run somewhere, or the case is left out
+  CompileOptions compile =
+      {};  ///< a kernel that is named must run somewhere, or the case is left out
   DType dtype = f64;
   bool graph = true, eager = false;
   bool gradients = true;
@@ -28,15 +30,16 @@ struct VectorRun {
   std::vector<Tensor> gradients;  ///< by operand; null also where nothing flows, which means 0
 };
 
-/// The op as a node of a graph, in a session. With gradients the results come from the plan that also computes those.
+/// The op as a node of a graph, in a session. With gradients the results come from the plan that
+/// also computes those.
 VectorRun run_graph(const VectorCase& c, const VerifyOptions& options, bool gradients);
 /// The op on tensors; gradients through value_and_gradients, as eager code takes them.
 VectorRun run_eager(const VectorCase& c, const VerifyOptions& options, bool gradients);
 
 /// One tensor compared.
 struct Comparison {
-  std::string form;    ///< "graph", "graph with gradients", "eager"
-  std::string tensor;  ///< as in the file
+  std::string form;          ///< "graph", "graph with gradients", "eager"
+  std::string tensor;        ///< as in the file
   std::string problem = {};  ///< empty = it agrees
   double error = 0;          ///< the largest |got - want|
 };
@@ -49,16 +52,20 @@ struct CaseResult {
   std::vector<Comparison> comparisons = {};
 };
 
-/// Compares with what the file says; `scale` widens the tolerance. Names the largest error and where it is.
-Comparison compare(std::string form, const NamedTensor& want, const Tensor& got, Tolerance tolerance, double scale = 1);
+/// Compares with what the file says; `scale` widens the tolerance. Names the largest error and
+/// where it is.
+Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
+                   Tolerance tolerance, double scale = 1);
 
 /// Runs one case. Never throws for what the file or the op says: that is a failed case.
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options);
-/// The same for a file; none when `only` (globs of ops, empty = all) leaves it out. One that cannot be read has failed.
-std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options, const std::vector<std::string>& only = {});
+/// The same for a file; none when `only` (globs of ops, empty = all) leaves it out. One that cannot
+/// be read has failed.
+std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options,
+                                      const std::vector<std::string>& only = {});
 
-/// The cases under a path, sorted: a file, or a folder's *.safetensors and folders of the ONNX backend tests (with a
-/// model.onnx). Error `verify.path.missing`.
+/// The cases under a path, sorted: a file, or a folder's *.safetensors and folders of the ONNX
+/// backend tests (with a model.onnx). Error `verify.path.missing`.
 std::vector<std::string> vector_files(const std::string& path);
 
 }  // namespace rondo::tool

@@ -7,10 +7,10 @@
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
-#include <rondo/runtime/backend.h>
-
 #include "commands.h"
 #include "verify.h"
+
+#include <rondo/runtime/backend.h>
 
 namespace rondo::tool {
 namespace {
@@ -55,10 +55,13 @@ void check_kernel(const Arguments& a) {
       known += " " + k.name;
     }
   }
-  throw UsageError(fmt::format("backend {} has no kernel '{}'; there are:{}", a.backend, a.kernel, known));
+  throw UsageError(
+      fmt::format("backend {} has no kernel '{}'; there are:{}", a.backend, a.kernel, known));
 }
 
-std::string_view word(Outcome o) { return o == Outcome::kPassed ? "passed" : o == Outcome::kFailed ? "failed" : "left out"; }
+std::string_view word(Outcome o) {
+  return o == Outcome::kPassed ? "passed" : o == Outcome::kFailed ? "failed" : "left out";
+}
 
 Json json_of(const CaseResult& r) {
   Json tensors = Json::array();
@@ -68,14 +71,20 @@ Json json_of(const CaseResult& r) {
     t["error"] = std::isfinite(c.error) ? Json(c.error) : Json("inf");
     tensors.push_back(std::move(t));
   }
-  return {{"path", r.path}, {"op", r.op}, {"outcome", word(r.outcome)}, {"problems", r.problems}, {"tensors", tensors}};
+  return {{"path", r.path},
+          {"op", r.op},
+          {"outcome", word(r.outcome)},
+          {"problems", r.problems},
+          {"tensors", tensors}};
 }
 
-void write_json(const std::string& path, const Arguments& a, const std::vector<CaseResult>& results, size_t passed, size_t failed, size_t left_out) {
+void write_json(const std::string& path, const Arguments& a, const std::vector<CaseResult>& results,
+                size_t passed, size_t failed, size_t left_out) {
   Json cases = Json::array();
   for (const CaseResult& r : results) cases.push_back(json_of(r));
-  const Json all{{"backend", a.backend}, {"dtype", a.dtype}, {"form", a.form}, {"kernel", a.kernel},     {"optimize", !a.no_optimize},
-                 {"passed", passed},     {"failed", failed}, {"left_out", left_out}, {"cases", cases}};
+  const Json all{{"backend", a.backend}, {"dtype", a.dtype},           {"form", a.form},
+                 {"kernel", a.kernel},   {"optimize", !a.no_optimize}, {"passed", passed},
+                 {"failed", failed},     {"left_out", left_out},       {"cases", cases}};
   std::ofstream file(path);
   // An op may echo bytes of the file that are no UTF-8.
   file << all.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
@@ -112,7 +121,8 @@ int verify(const Arguments& a) {
     ++counts[static_cast<size_t>(r->outcome)];
     if (r->outcome != Outcome::kPassed) {
       progress.clear();
-      for (const std::string& p : r->problems) fmt::print("{}: {}: {}\n", r->path, word(r->outcome), p);
+      for (const std::string& p : r->problems)
+        fmt::print("{}: {}: {}\n", r->path, word(r->outcome), p);
     }
     results.push_back(std::move(*r));
   }
@@ -131,12 +141,24 @@ void add_verify(CLI::App& app, Run& run) {
   CLI::App* c = app.add_subcommand("verify", "Check this build against test vectors");
   std::vector<std::string> backends;
   for (const Backend* b : linked_backends()) backends.emplace_back(b->name());
-  c->add_option("path", a->paths, "Files, or folders that are searched for *.safetensors")->required();
-  c->add_option("--only", a->only, "Only these ops as the files name them; globs that match whole names")->delimiter(',')->type_name("GLOB,...");
-  c->add_option("--backend", a->backend, "Where it runs")->check(CLI::IsMember(backends))->capture_default_str();
-  c->add_option("--kernel", a->kernel, "Force this kernel; cases that it does not support are left out and counted")->type_name("NAME");
-  c->add_option("--dtype", a->dtype, "Type of all floats; inputs are rounded first")->check(CLI::IsMember({"f64", "f32", "bf16", "f16"}))->capture_default_str();
-  c->add_option("--form", a->form, "As a node of a graph, on tensors, or both (a case counts once)")->check(CLI::IsMember({"eager", "graph", "both"}))->capture_default_str();
+  c->add_option("path", a->paths, "Files, or folders that are searched for *.safetensors")
+      ->required();
+  c->add_option("--only", a->only,
+                "Only these ops as the files name them; globs that match whole names")
+      ->delimiter(',')
+      ->type_name("GLOB,...");
+  c->add_option("--backend", a->backend, "Where it runs")
+      ->check(CLI::IsMember(backends))
+      ->capture_default_str();
+  c->add_option("--kernel", a->kernel,
+                "Force this kernel; cases that it does not support are left out and counted")
+      ->type_name("NAME");
+  c->add_option("--dtype", a->dtype, "Type of all floats; inputs are rounded first")
+      ->check(CLI::IsMember({"f64", "f32", "bf16", "f16"}))
+      ->capture_default_str();
+  c->add_option("--form", a->form, "As a node of a graph, on tensors, or both (a case counts once)")
+      ->check(CLI::IsMember({"eager", "graph", "both"}))
+      ->capture_default_str();
   c->add_flag("--no-optimize", a->no_optimize, "Run the graph as it was built");
   c->add_flag("--no-grad", a->no_gradients, "Compare results only");
   c->add_option("--json", a->json, "Write all comparisons to a file")->type_name("FILE");

@@ -7,7 +7,7 @@ set(bundle_dir ${CMAKE_INSTALL_LIBDIR}/rondo)
 
 install(FILES rondo.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo)
 install(DIRECTORY graph ops autodiff proto runtime
-  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo FILES_MATCHING PATTERN *.h)
+  DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/rondo FILES_MATCHING PATTERN *.h PATTERN *.def)
 install(TARGETS rondo EXPORT rondo)
 install(EXPORT rondo NAMESPACE rondo:: FILE rondoTargets.cmake DESTINATION ${package_dir})
 install(FILES LICENSE TYPE DOC)

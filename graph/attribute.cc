@@ -23,7 +23,7 @@ Overload(F...) -> Overload<F...>;
 
 // The shortest of two spellings that reads back as the same bits.
 std::string number_str(double v) {
-  const std::string brief = cat(v);
+  std::string brief = cat(v);
   if (!std::isfinite(v) || std::strtod(brief.c_str(), nullptr) == v) return brief;
   std::ostringstream s;
   s.precision(std::numeric_limits<double>::max_digits10);

@@ -77,8 +77,10 @@ std::vector<AttributeDef> cell_attributes() {
   r.push_back({"out_act", "TANH", "activation of the cell state in the output", names});
   r.push_back({"cell_clip", 0.0, "bound of the cell state; 0 = none", {}, 0});
   for (const std::string position : {"gate", "cell", "out"}) {
-    for (const std::string number : {"alpha", "beta"})
-      r.push_back({position + "_" + number, 0.0, number + " of the activation, where it has one"});
+    for (const char* number : {"alpha", "beta"}) {
+      r.push_back(
+          {cat(position, "_", number), 0.0, cat(number, " of the activation, where it has one")});
+    }
   }
   return r;
 }

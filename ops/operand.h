@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -36,6 +37,17 @@ class Operand {
   V value_;
   double literal_ = 0;
   Site at_;
+};
+
+/// While it lives, ops whose attributes name `symbol` (the rows of a body that is being written)
+/// belong in that body, also when all their operands come from outside: broadcast_to(w, {x.dim(0),
+/// 4}).
+class BodyScope {
+ public:
+  BodyScope(std::string symbol, Graph body);
+  ~BodyScope();
+  BodyScope(const BodyScope&) = delete;
+  BodyScope& operator=(const BodyScope&) = delete;
 };
 
 /// Applies an op by name: to Vars in their graph, to Tensors now. The one way from builders to

@@ -304,7 +304,10 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
       s.inputs.push_back(inner[k].back().value());
     }
   }
-  const RecurrenceStep step = body(inner[0], inner[1], inner[2]);
+  const RecurrenceStep step = [&] {
+    const BodyScope scope(symbol, g);
+    return body(inner[0], inner[1], inner[2]);
+  }();
   if (step.states.size() != in.states.size()) {
     fail(Fault::kArgument, "recurrence.body.states", "[recurrence] the body gives ",
          step.states.size(), " states, but there are ", in.states.size());

@@ -1,8 +1,9 @@
-// Gradients against central differences, in f64: of first order, and of second order as the gradient of the gradient's
-// product with a random direction.
+// Gradients against central differences, in f64: of first order, and of second order as the
+// gradient of the gradient's product with a random direction.
 //
-// A value may stand so near to a kink that a step of the difference crosses it. Then the difference is wrong, not the
-// gradient: where they disagree, shorter steps are tried. A wrong gradient disagrees at every step.
+// A value may stand so near to a kink that a step of the difference crosses it. Then the difference
+// is wrong, not the gradient: where they disagree, shorter steps are tried. A wrong gradient
+// disagrees at every step.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +12,13 @@
 #include <string>
 #include <vector>
 
+#include "registry_samples.h"
+
 #include <rondo/autodiff/gradients.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/shape.h>
 #include <rondo/runtime/session.h>
-
-#include "registry_samples.h"
 
 namespace rondo::test {
 
@@ -60,8 +61,10 @@ inline Var weighted_sum(const Vars& values, uint64_t seed) {
   return total;
 }
 
-/// The gradients of `outputs` by every float placeholder that is fed. No float output: nothing is compared.
-inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::vector<Feed>& feeds, const GradientOptions& o = {}) {
+/// The gradients of `outputs` by every float placeholder that is fed. No float output: nothing is
+/// compared.
+inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::vector<Feed>& feeds,
+                                      const GradientOptions& o = {}) {
   GradientReport report;
   const Var loss = weighted_sum(outputs, 7000);
   if (!loss) return report;
@@ -102,7 +105,8 @@ inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::v
           const double got = claimed[order * by.size() + i].at(e);
           problem[order].clear();
           if (std::abs(got - want) <= bounds[order] * std::max(std::abs(got), o.floor)) continue;
-          problem[order] = cat(order == 0 ? "first" : "second", " order by ", by[i].name(), "[", e, "]: ", got, ", central difference ", want);
+          problem[order] = cat(order == 0 ? "first" : "second", " order by ", by[i].name(), "[", e,
+                               "]: ", got, ", central difference ", want);
         }
         if (problem[0].empty() && problem[1].empty()) {
           report.shorter += s > 0 ? 1 : 0;

@@ -174,7 +174,7 @@ TEST_CASE("a data set refuses what does not belong together", "[data]") {
   CHECK(make(two, -1) == "data.label.range");
 }
 
-TEST_CASE("a .ts file becomes sequences [T,I]", "[data]") {
+TEST_CASE("a .ts file becomes sequences of frames", "[data]") {
   const SequenceDataset data = parse_ts(kGood, "good.ts");
   REQUIRE(data.size() == 2);
   CHECK(data.classes() == std::vector<std::string>{"up", "down"});

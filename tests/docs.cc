@@ -4,9 +4,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <rondo/ops/register.h>
-
 #include "../cli/ops_text.h"
+
+#include <rondo/ops/register.h>
 
 using namespace rondo;
 
@@ -18,7 +18,8 @@ TEST_CASE("docs/ops.md is what `rondo ops --markdown` prints", "[docs]") {
   CHECK((text.str() == tool::ops_markdown(registry())));
 }
 
-TEST_CASE("every op, operand and attribute is described, and every alias is of something", "[docs]") {
+TEST_CASE("every op, operand and attribute is described, and every alias is of something",
+          "[docs]") {
   for (const OpDef* op : registry().all()) {
     INFO(op->name);
     CHECK(op->doc.size() >= 5);  // "a < b"
@@ -28,8 +29,11 @@ TEST_CASE("every op, operand and attribute is described, and every alias is of s
     }
     for (const Alias& a : op->aliases) {
       CAPTURE(a.name, a.of);
-      const auto is = [&](const auto& list) { return std::any_of(list.begin(), list.end(), [&](const auto& e) { return e.name == a.of; }); };
-      CHECK((a.of.empty() || is(op->parsed.inputs) || is(op->parsed.outputs) || is(op->attributes)));
+      const auto is = [&](const auto& list) {
+        return std::any_of(list.begin(), list.end(), [&](const auto& e) { return e.name == a.of; });
+      };
+      CHECK(
+          (a.of.empty() || is(op->parsed.inputs) || is(op->parsed.outputs) || is(op->attributes)));
     }
     const std::string text = tool::describe_op(*op);
     CHECK(text.find(op->sig) != std::string::npos);

@@ -3,12 +3,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "../cli/inspect.h"
+
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/shape.h>
-
-#include "../cli/inspect.h"
 
 using namespace rondo;
 using rondo::tool::describe_plan;
@@ -41,12 +41,17 @@ std::string code_of(const std::function<void()>& f) {
   return "";
 }
 
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 
-TEST_CASE("a plan names each step's kernel, its bytes, and the peak; steps of a body stand below", "[inspect]") {
-  const std::string text = describe_plan("model", example(), {.backend = "reference", .outputs = {"y"}, .bind = {"T=5", "B=2"}});
+TEST_CASE(
+    "a plan names each step's kernel, its bytes and the peak, and below it the steps of a body",
+    "[inspect]") {
+  const std::string text = describe_plan(
+      "model", example(), {.backend = "reference", .outputs = {"y"}, .bind = {"T=5", "B=2"}});
   INFO(text);
   CHECK(has(text, "plan of graph \"model\" on backend reference for y\nbound at B=2,T=5\nop "));
   CHECK(has(text, "\nrecurrence "));
@@ -68,7 +73,9 @@ TEST_CASE("a plan is of all named values, at a default size that it names", "[in
 }
 
 TEST_CASE("a plan refuses sizes and names that are not the graph's", "[inspect]") {
-  const auto code = [](tool::PlanOptions o) { return code_of([&] { describe_plan("model", example(), o); }); };
+  const auto code = [](tool::PlanOptions o) {
+    return code_of([&] { describe_plan("model", example(), o); });
+  };
   CHECK(code({.bind = {"Q=3"}}) == "inspect.bind.symbol");
   for (const char* bad : {"T", "T=", "T=x", "T=-1", "=3", "T=3x", "T=99999999999999999999"}) {
     CAPTURE(bad);

@@ -1,5 +1,6 @@
-// lstm_layer under all pairs of its options. A generated covering array; for each of its rows: gradients of first and
-// second order against central differences, cpu against reference, eager against graph, and padding that holds NaN.
+// lstm_layer under all pairs of its options. A generated covering array; for each of its rows:
+// gradients of first and second order against central differences, cpu against reference, eager
+// against graph, and padding that holds NaN.
 #include <array>
 #include <cmath>
 #include <limits>
@@ -7,12 +8,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <rondo/graph/eager.h>
-#include <rondo/ops/rnn_config.h>
-
 #include "check_gradient.h"
 #include "pairwise.h"
 #include "registry_samples.h"
+
+#include <rondo/graph/eager.h>
+#include <rondo/ops/rnn_config.h>
 
 using namespace rondo;
 using namespace rondo::test;
@@ -21,9 +22,22 @@ namespace {
 
 constexpr int64_t kT = 3, kB = 3, kI = 2, kH = 2;
 
-// The options, one factor each. Format and direction are one factor, because T2NS and BIDIR_EXTRA_DIM go together: so
-// every pair with either is covered too.
-enum Factor { kLayout, kGate, kCell, kOut, kLengths, kPeephole, kBiases, kYLast, kCLast, kClip, kReturn, kFactors };
+// The options, one factor each. Format and direction are one factor, because T2NS and
+// BIDIR_EXTRA_DIM go together: so every pair with either is covered too.
+enum Factor {
+  kLayout,
+  kGate,
+  kCell,
+  kOut,
+  kLengths,
+  kPeephole,
+  kBiases,
+  kYLast,
+  kCLast,
+  kClip,
+  kReturn,
+  kFactors
+};
 
 struct Layout {
   std::string format, direction;
@@ -31,7 +45,8 @@ struct Layout {
 std::vector<Layout> layouts() {
   std::vector<Layout> r{{"T2NS", "BIDIR_EXTRA_DIM"}};
   for (const char* format : {"TNS", "NTS", "NST"}) {
-    for (const char* direction : {"FWD", "BWD", "BIDIR_SUM", "BIDIR_CONCAT"}) r.push_back({format, direction});
+    for (const char* direction : {"FWD", "BWD", "BIDIR_SUM", "BIDIR_CONCAT"})
+      r.push_back({format, direction});
   }
   return r;
 }
@@ -60,7 +75,8 @@ struct Layer {
 
   bool time_major() const { return layout.format == "TNS" || layout.format == "T2NS"; }
   bool both() const { return layout.direction.rfind("BIDIR", 0) == 0; }
-  // Whether the array has a step that this row does not run. BWD alone has its padding at the front.
+  // Whether the array has a step that this row does not run. BWD alone has its padding at the
+  // front.
   bool padded(int64_t t, int64_t b) const {
     if (lengths.empty()) return false;
     const int64_t n = lengths[static_cast<size_t>(b)];
@@ -75,19 +91,33 @@ Layer layer_of(const std::vector<size_t>& row, uint64_t seed) {
   const size_t returns = row[kReturn] + 1;
   const auto act = [&](Factor f) { return kActivationNames[row[f]]; };
   // Numbers as large as they may be without the state growing out of hand.
-  l.attributes = {{"data_format", l.layout.format}, {"direction_mode", l.layout.direction}, {"gate_act", act(kGate)}, {"cell_act", act(kCell)},
-                  {"out_act", act(kOut)}, {"cell_clip", row[kClip] != 0 ? 0.5 : 0.0}, {"ret_full_sequence", (returns & 1) != 0},
-                  {"ret_last_h", (returns & 2) != 0}, {"ret_last_c", (returns & 4) != 0}, {"gate_alpha", 0.35}, {"gate_beta", 0.6},
-                  {"cell_alpha", 0.8}, {"cell_beta", 1.3}, {"out_alpha", 0.45}, {"out_beta", 0.7}};
+  l.attributes = {{"data_format", l.layout.format},
+                  {"direction_mode", l.layout.direction},
+                  {"gate_act", act(kGate)},
+                  {"cell_act", act(kCell)},
+                  {"out_act", act(kOut)},
+                  {"cell_clip", row[kClip] != 0 ? 0.5 : 0.0},
+                  {"ret_full_sequence", (returns & 1) != 0},
+                  {"ret_last_h", (returns & 2) != 0},
+                  {"ret_last_c", (returns & 4) != 0},
+                  {"gate_alpha", 0.35},
+                  {"gate_beta", 0.6},
+                  {"cell_alpha", 0.8},
+                  {"cell_beta", 1.3},
+                  {"out_alpha", 0.45},
+                  {"out_beta", 0.7}};
   // An activation that is 0 below alpha would leave little to see.
-  for (const auto& [factor, name] : {std::pair{kGate, "gate_alpha"}, {kCell, "cell_alpha"}, {kOut, "out_alpha"}}) {
+  for (const auto& [factor, name] :
+       {std::pair{kGate, "gate_alpha"}, {kCell, "cell_alpha"}, {kOut, "out_alpha"}}) {
     if (act(factor) == "THRESHHOLD_RELU") l.attributes.set(name, 0.05);
   }
   const auto input = [&](bool present, Dims dims) {
     if (l.both()) dims.insert(dims.begin(), 2);
     l.inputs.push_back(present ? draw(dims, f64, -1, 1, seed * 100 + l.inputs.size()) : Tensor());
   };
-  const Dims x = l.time_major() ? Dims{kT, kB, kI} : l.layout.format == "NTS" ? Dims{kB, kT, kI} : Dims{kB, kI, kT};
+  const Dims x = l.time_major()             ? Dims{kT, kB, kI}
+                 : l.layout.format == "NTS" ? Dims{kB, kT, kI}
+                                            : Dims{kB, kI, kT};
   l.inputs.push_back(draw(x, f64, -1, 1, seed * 100 + 99));
   input(true, {kI, 4 * kH});
   input(true, {kH, 4 * kH});
@@ -97,7 +127,8 @@ Layer layer_of(const std::vector<size_t>& row, uint64_t seed) {
   input(row[kCLast] != 0, {kB, kH});
   input(row[kPeephole] != 0, {3 * kH});
   for (size_t f = 0; f < row.size(); ++f) l.name += cat(f == 0 ? "" : "-", row[f]);
-  l.name += cat(" ", l.layout.format, " ", l.layout.direction, " ", act(kGate), " ", act(kCell), " ", act(kOut));
+  l.name += cat(" ", l.layout.format, " ", l.layout.direction, " ", act(kGate), " ", act(kCell),
+                " ", act(kOut));
   return l;
 }
 
@@ -116,7 +147,9 @@ std::vector<Tensor> in_dtype(const std::vector<Tensor>& list, DType t) {
 }
 
 // Results that were asked for, then gradients by every float operand.
-std::vector<Tensor> run(const Layer& l, const std::vector<Tensor>& inputs, const CompileOptions& options, const std::vector<Tensor>* cotangents = nullptr) {
+std::vector<Tensor> run(const Layer& l, const std::vector<Tensor>& inputs,
+                        const CompileOptions& options,
+                        const std::vector<Tensor>* cotangents = nullptr) {
   const OpGraph g = graph_of(op(), l.attributes, inputs);
   Vars fetches = g.present(), by, weights;
   for (const Var& v : g.inputs) {
@@ -124,7 +157,8 @@ std::vector<Tensor> run(const Layer& l, const std::vector<Tensor>& inputs, const
   }
   for (size_t i = 0; i < fetches.size(); ++i) {
     const Dims dims = bind(fetches[i].shape(), {});
-    weights.push_back(Graph(g.graph).constant(cotangents != nullptr ? (*cotangents)[i] : draw(dims, fetches[i].dtype(), -1, 1, 50 + i)));
+    weights.push_back(Graph(g.graph).constant(
+        cotangents != nullptr ? (*cotangents)[i] : draw(dims, fetches[i].dtype(), -1, 1, 50 + i)));
   }
   const Vars d = vjp(fetches, weights, by);
   for (size_t i = 0; i < d.size(); ++i) fetches.push_back(d[i] ? d[i] : fill_like(by[i], 0));
@@ -142,13 +176,14 @@ double distance(const Tensor& a, const Tensor& b) {
   return most / largest;
 }
 
-// Calls f(t, b, offset) for each element of a tensor whose axes are those of x or y: time, batch and features in the
-// order of the format (a direction axis may stand between).
+// Calls f(t, b, offset) for each element of a tensor whose axes are those of x or y: time, batch
+// and features in the order of the format (a direction axis may stand between).
 template <class F>
 void for_each_step(const Layer& l, const Dims& dims, F&& f) {
   const bool nst = l.layout.format == "NST", ntsx = l.layout.format == "NTS";
   int64_t flat = 0;
-  const int64_t last = dims.back(), count = std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
+  const int64_t last = dims.back(),
+                count = std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>());
   for (; flat < count; ++flat) {
     const int64_t outer = flat / (count / dims[0]);
     if (nst) {
@@ -164,7 +199,8 @@ void for_each_step(const Layer& l, const Dims& dims, F&& f) {
 }  // namespace
 
 TEST_CASE("a covering array holds every pair", "[pairwise]") {
-  for (const std::vector<size_t>& counts : {levels(), {2, 2}, {3, 1, 4, 2}, {5, 5, 5, 5, 5, 5}, {7}}) {
+  for (const std::vector<size_t>& counts :
+       {levels(), {2, 2}, {3, 1, 4, 2}, {5, 5, 5, 5, 5, 5}, {7}}) {
     const auto rows = pairwise(counts);
     std::set<std::array<size_t, 4>> seen;
     size_t pairs = 0, largest = 0;
@@ -185,7 +221,8 @@ TEST_CASE("a covering array holds every pair", "[pairwise]") {
   }
 }
 
-TEST_CASE("lstm_layer: gradients agree with central differences under all pairs of options", "[lstm][gradient]") {
+TEST_CASE("lstm_layer: gradients agree with central differences under all pairs of options",
+          "[lstm][gradient]") {
   GradientReport all;
   size_t rows = 0;
   for (const Layer& l : layers()) {
@@ -198,11 +235,13 @@ TEST_CASE("lstm_layer: gradients agree with central differences under all pairs 
     all += r;
     ++rows;
   }
-  WARN(rows << " rows, " << all.first << " elements of first and " << all.second << " of second order, " << all.shorter << " near a kink");
+  WARN(rows << " rows, " << all.first << " elements of first and " << all.second
+            << " of second order, " << all.shorter << " near a kink");
   CHECK(rows > 140);
 }
 
-TEST_CASE("lstm_layer: cpu agrees with the reference under all pairs of options", "[lstm][kernel]") {
+TEST_CASE("lstm_layer: cpu agrees with the reference under all pairs of options",
+          "[lstm][kernel]") {
   size_t tensors = 0;
   for (const Layer& l : layers()) {
     for (const auto& [dtype, bound] : {std::pair{f64, 1e-11}, {f32, 2e-4}}) {
@@ -223,23 +262,27 @@ TEST_CASE("lstm_layer: cpu agrees with the reference under all pairs of options"
   WARN(tensors << " results and gradients compared");
 }
 
-TEST_CASE("lstm_layer: eager gives the bits of a graph under all pairs of options", "[lstm][eager]") {
+TEST_CASE("lstm_layer: eager gives the bits of a graph under all pairs of options",
+          "[lstm][eager]") {
   for (const char* backend : {"reference", "cpu"}) {
     const CompileOptions options{.backend = backend};
     const EagerScope scope(options, one_thread());
     for (const Layer& l : layers()) {
       INFO(l.name << " on " << backend);
       const OpGraph g = graph_of(op(), l.attributes, l.inputs);
-      const std::vector<Tensor> in_graph = Session(g.graph, options, one_thread()).run(g.present(), g.feeds);
+      const std::vector<Tensor> in_graph =
+          Session(g.graph, options, one_thread()).run(g.present(), g.feeds);
       std::vector<Tensor> now = eager_call(op(), l.inputs, l.attributes, {});
-      now.erase(std::remove_if(now.begin(), now.end(), [](const Tensor& t) { return !t; }), now.end());
+      now.erase(std::remove_if(now.begin(), now.end(), [](const Tensor& t) { return !t; }),
+                now.end());
       REQUIRE(now.size() == in_graph.size());
       for (size_t i = 0; i < now.size(); ++i) CHECK(now[i].same_bits(in_graph[i]));
     }
   }
 }
 
-TEST_CASE("lstm_layer: padding that holds NaN reaches no result and no gradient", "[lstm][padding]") {
+TEST_CASE("lstm_layer: padding that holds NaN reaches no result and no gradient",
+          "[lstm][padding]") {
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   size_t poisoned = 0;
   for (const Layer& l : layers()) {
@@ -248,7 +291,8 @@ TEST_CASE("lstm_layer: padding that holds NaN reaches no result and no gradient"
       INFO(l.name << " on " << backend);
       const OpGraph g = graph_of(op(), l.attributes, l.inputs);
       std::vector<Tensor> cotangents;
-      for (const Var& y : g.present()) cotangents.push_back(draw(bind(y.shape(), {}), f64, -1, 1, 60 + cotangents.size()));
+      for (const Var& y : g.present())
+        cotangents.push_back(draw(bind(y.shape(), {}), f64, -1, 1, 60 + cotangents.size()));
       std::vector<Tensor> inputs = l.inputs;
       const std::vector<Tensor> clean = run(l, inputs, {.backend = backend}, &cotangents);
 

@@ -1,5 +1,5 @@
-// Covering arrays: few rows that hold every pair of values of every two factors. Most faults of options need no more
-// than two of them together, and all combinations would be millions.
+// Covering arrays: few rows that hold every pair of values of every two factors. Most faults of
+// options need no more than two of them together, and all combinations would be millions.
 #pragma once
 
 #include <cstddef>
@@ -8,15 +8,18 @@
 
 namespace rondo::test {
 
-/// `levels[f]` values of factor f, numbered from 0. Greedy, one row after the other, each value the one that covers
-/// most pairs not covered yet; deterministic. Source: Cohen et al., The AETG System (1997).
+/// `levels[f]` values of factor f, numbered from 0. Greedy, one row after the other, each value the
+/// one that covers most pairs not covered yet; deterministic. Source: Cohen et al., The AETG System
+/// (1997).
 inline std::vector<std::vector<size_t>> pairwise(const std::vector<size_t>& levels) {
   const size_t factors = levels.size();
   std::vector<size_t> first(factors + 1, 0);  // the number of a factor's value 0 among all values
   for (size_t f = 0; f < factors; ++f) first[f + 1] = first[f] + levels[f];
   const size_t values = first[factors];
   std::vector<bool> covered(values * values, false);
-  const auto pair = [&](size_t f, size_t v, size_t g, size_t w) { return (first[f] + v) * values + first[g] + w; };
+  const auto pair = [&](size_t f, size_t v, size_t g, size_t w) {
+    return (first[f] + v) * values + first[g] + w;
+  };
 
   std::vector<std::vector<size_t>> rows;
   constexpr size_t kOpen = static_cast<size_t>(-1);
@@ -32,7 +35,8 @@ inline std::vector<std::vector<size_t>> pairwise(const std::vector<size_t>& leve
             if (row[h] != kOpen) continue;
             size_t best = 0, most = 0;
             for (size_t k = 0; k < levels[h]; ++k) {
-              const size_t x = (k + rows.size()) % levels[h];  // where nothing is new, values take turns
+              const size_t x =
+                  (k + rows.size()) % levels[h];  // where nothing is new, values take turns
               size_t gain = 1;
               for (size_t o = 0; o < factors; ++o) {
                 if (row[o] != kOpen) gain += covered[pair(h, x, o, row[o])] ? 0 : 1;

@@ -49,7 +49,7 @@ TEST_CASE("uniform_fill gives the numbers of uniform_at, wherever it begins", "[
   }
 }
 
-TEST_CASE("uniform numbers are even in [0, 1)", "[random]") {
+TEST_CASE("uniform numbers are even between 0 and 1", "[random]") {
   constexpr int kCount = 200000;
   std::vector<float> u(kCount);
   uniform_fill(1, 0, 0, 0, u);

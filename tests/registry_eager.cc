@@ -1,11 +1,12 @@
-// An op on tensors is the op in a graph: the same bits, for every op of the registry, on every backend.
+// An op on tensors is the op in a graph: the same bits, for every op of the registry, on every
+// backend.
 #include <catch2/catch_test_macros.hpp>
-
-#include <rondo/graph/eager.h>
-#include <rondo/runtime/session.h>
 
 #include "check_gradient.h"
 #include "registry_samples.h"
+
+#include <rondo/graph/eager.h>
+#include <rondo/runtime/session.h>
 
 using namespace rondo;
 using namespace rondo::test;
@@ -24,7 +25,8 @@ TEST_CASE("every op gives the same bits eagerly and in a graph", "[registry][eag
         Session session(g.graph, options, one_thread());
         const std::vector<Tensor> in_graph = session.run(g.present(), g.feeds);
         std::vector<Tensor> now = eager_call(*s.op, inputs, s.sample.attributes, {});
-        now.erase(std::remove_if(now.begin(), now.end(), [](const Tensor& r) { return !r; }), now.end());
+        now.erase(std::remove_if(now.begin(), now.end(), [](const Tensor& r) { return !r; }),
+                  now.end());
         REQUIRE(now.size() == in_graph.size());
         for (size_t i = 0; i < now.size(); ++i) {
           CAPTURE(i);
@@ -35,7 +37,8 @@ TEST_CASE("every op gives the same bits eagerly and in a graph", "[registry][eag
       }
     }
   }
-  WARN(ops.size() << " ops, " << results << " results on " << linked_backends().size() << " backends");
+  WARN(ops.size() << " ops, " << results << " results on " << linked_backends().size()
+                  << " backends");
   CHECK(ops.size() + 1 >= registry().all().size());  // all but the recurrence
   CHECK(results > 500);
 }

@@ -1,13 +1,13 @@
-// Every kernel of every backend against the reference backend: on the samples of its op, and on those stretched to
-// sizes of 0, 1 and 17, and enlarged, in f64 and f32.
+// Every kernel of every backend against the reference backend: on the samples of its op, and on
+// those stretched to sizes of 0, 1 and 17, and enlarged, in f64 and f32.
 #include <catch2/catch_test_macros.hpp>
-
-#include <rondo/autodiff/gradients.h>
-#include <rondo/runtime/session.h>
 
 #include "check_gradient.h"
 #include "kernel_harness.h"
 #include "registry_samples.h"
+
+#include <rondo/autodiff/gradients.h>
+#include <rondo/runtime/session.h>
 
 using namespace rondo;
 using namespace rondo::test;
@@ -26,7 +26,8 @@ std::string difference(const Tensor& got, const Tensor& want) {
   for (int64_t i = 0; i < want.size(); ++i) {
     const double a = got.at(i), b = want.at(i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    if (!is_float(want.dtype()) || !(std::abs(a - b) <= allowed(want.dtype()) * largest)) return cat("element ", i, ": ", a, ", the reference says ", b);
+    if (!is_float(want.dtype()) || !(std::abs(a - b) <= allowed(want.dtype()) * largest))
+      return cat("element ", i, ": ", a, ", the reference says ", b);
   }
   return {};
 }
@@ -42,8 +43,9 @@ std::vector<NamedSample> sized_samples(const OpDef& op) {
   return r;
 }
 
-// The operands of a sample for which the reference gives results, and these. A stretched sample may ask for an index
-// that is out of range: then whole numbers are 0. Nothing: there is no result (a maximum over nothing).
+// The operands of a sample for which the reference gives results, and these. A stretched sample may
+// ask for an index that is out of range: then whole numbers are 0. Nothing: there is no result (a
+// maximum over nothing).
 struct Oracle {
   std::vector<Tensor> inputs, results;
 };
@@ -61,7 +63,8 @@ std::optional<Oracle> ask_reference(const NamedSample& s, DType t, Run&& run) {
 }
 
 // By the reference's kernel for the op, or its kernels for what the op is lowered to.
-std::vector<Tensor> run_reference(const NamedSample& s, const std::vector<Tensor>& inputs, const KernelRun& run) {
+std::vector<Tensor> run_reference(const NamedSample& s, const std::vector<Tensor>& inputs,
+                                  const KernelRun& run) {
   const OpGraph g = graph_of(*s.op, s.sample.attributes, inputs);
   GraphRun r(backend("reference"), g.feeds, run);
   std::vector<Tensor> results;
@@ -69,21 +72,25 @@ std::vector<Tensor> run_reference(const NamedSample& s, const std::vector<Tensor
   return results;
 }
 
-bool serves(const Kernel& k, const OpDef& op) { return k.op == op.name || (k.op.empty() && !op.formula.empty()); }
+bool serves(const Kernel& k, const OpDef& op) {
+  return k.op == op.name || (k.op.empty() && !op.formula.empty());
+}
 
 struct Counts {
   size_t kernels = 0, calls = 0, unsupported = 0, meaningless = 0;
 };
 
 // An op's kernels, called directly between guard bytes.
-void compare_with_reference(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts, size_t& calls) {
+void compare_with_reference(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts,
+                            size_t& calls) {
   for (const NamedSample& s : sized_samples(op)) {
     for (const DType t : {f64, f32}) {
       for (const bool training : {false, true}) {
         if (training && !op.opaque) continue;
         INFO(s.name << " in " << t << (training ? " in training" : ""));
         KernelRun run{.training = training, .seed = 5, .step = 2};
-        const auto oracle = ask_reference(s, t, [&](const std::vector<Tensor>& inputs) { return run_reference(s, inputs, run); });
+        const auto oracle = ask_reference(
+            s, t, [&](const std::vector<Tensor>& inputs) { return run_reference(s, inputs, run); });
         if (!oracle) {
           ++counts.meaningless;
           continue;
@@ -125,15 +132,17 @@ Whole with_gradients(const NamedSample& s, const std::vector<Tensor>& inputs) {
   return w;
 }
 
-// A kernel for nodes that no sample makes directly (a recurrence): on ops that are lowered to such nodes, forward and
-// backward, through a session that is made to use it.
-void compare_in_sessions(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts, size_t& calls) {
+// A kernel for nodes that no sample makes directly (a recurrence): on ops that are lowered to such
+// nodes, forward and backward, through a session that is made to use it.
+void compare_in_sessions(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts,
+                         size_t& calls) {
   for (const NamedSample& s : sized_samples(op)) {
     for (const DType t : {f64, f32}) {
       INFO(s.name << " in " << t);
       const auto oracle = ask_reference(s, t, [&](const std::vector<Tensor>& inputs) {
         const Whole w = with_gradients(s, inputs);
-        return Session(w.g.graph, {.backend = "reference", .optimize = false}, one_thread()).run(w.fetches, w.g.feeds);
+        return Session(w.g.graph, {.backend = "reference", .optimize = false}, one_thread())
+            .run(w.fetches, w.g.feeds);
       });
       if (!oracle) {
         ++counts.meaningless;
@@ -165,17 +174,20 @@ TEST_CASE("every kernel of every backend agrees with the reference", "[registry]
       INFO("kernel " << k.name);
       size_t calls = 0;
       for (const OpDef* op : registry().all()) {
-        if (serves(k, *op) && !op->samples.empty()) compare_with_reference(*b, k, *op, counts, calls);
+        if (serves(k, *op) && !op->samples.empty())
+          compare_with_reference(*b, k, *op, counts, calls);
       }
       for (const OpDef* op : registry().all()) {
-        if (!k.op.empty() && registry().at(k.op).samples.empty() && op->lower) compare_in_sessions(*b, k, *op, counts, calls);
+        if (!k.op.empty() && registry().at(k.op).samples.empty() && op->lower)
+          compare_in_sessions(*b, k, *op, counts, calls);
       }
       CHECK(calls > 0);
       counts.calls += calls;
       ++counts.kernels;
     }
   }
-  WARN(counts.kernels << " kernels, " << counts.calls << " calls compared, " << counts.unsupported << " not supported, " << counts.meaningless << " without a result");
+  WARN(counts.kernels << " kernels, " << counts.calls << " calls compared, " << counts.unsupported
+                      << " not supported, " << counts.meaningless << " without a result");
   CHECK(counts.kernels > 0);
   CHECK(counts.calls > 100);
 }

@@ -1,5 +1,5 @@
-// Every op refuses operands that break its signature, each rule broken once: an Error whose code begins with the op's
-// name, names the operand, and leaves the graph as it was.
+// Every op refuses operands that break its signature, each rule broken once: an Error whose code
+// begins with the op's name, names the operand, and leaves the graph as it was.
 #include <catch2/catch_test_macros.hpp>
 
 #include "registry_samples.h"
@@ -14,10 +14,12 @@ struct Refusal {
 };
 
 // What the op says to these types; nothing when it accepts them.
-std::optional<Refusal> ask(const OpDef& op, const Attributes& attributes, const std::vector<ValueType>& types) {
+std::optional<Refusal> ask(const OpDef& op, const Attributes& attributes,
+                           const std::vector<ValueType>& types) {
   Graph g;
   Vars in;
-  for (const ValueType& t : types) in.push_back(t.present ? g.placeholder(cat("in", in.size()), t.dtype, t.shape) : Var());
+  for (const ValueType& t : types)
+    in.push_back(t.present ? g.placeholder(cat("in", in.size()), t.dtype, t.shape) : Var());
   const int32_t size = g.size();
   try {
     g.call(op, in, attributes);
@@ -38,7 +40,8 @@ std::vector<ValueType> types_of(const Sample& s) {
 }
 
 // How often a letter stands in the operands that are there.
-size_t uses(const Signature& signature, const std::vector<ValueType>& types, const std::string& letter) {
+size_t uses(const Signature& signature, const std::vector<ValueType>& types,
+            const std::string& letter) {
   size_t n = 0;
   for (size_t i = 0; i < types.size(); ++i) {
     if (!types[i].present) continue;
@@ -53,12 +56,14 @@ size_t uses(const Signature& signature, const std::vector<ValueType>& types, con
 // Whether any number may stand on this axis: a letter that no other axis speaks of.
 bool is_free(const Signature& signature, const std::vector<ValueType>& types, const Dim& axis) {
   const auto symbols = axis.symbols();
-  return symbols.size() == 1 && axis == Dim::symbol(symbols[0]) && uses(signature, types, symbols[0]) == 1;
+  return symbols.size() == 1 && axis == Dim::symbol(symbols[0]) &&
+         uses(signature, types, symbols[0]) == 1;
 }
 
 }  // namespace
 
-TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name", "[registry][refusal]") {
+TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name",
+          "[registry][refusal]") {
   size_t ranks = 0, dims = 0, dtypes = 0, arities = 0, missing = 0;
   for (const NamedSample& s : all_samples()) {
     INFO(s.name);
@@ -66,11 +71,13 @@ TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name", 
     const Attributes attributes = attributes_of(*s.op, s.sample);
     const Signature signature = s.op->signature(attributes);
     REQUIRE_FALSE(ask(*s.op, attributes, good));
-    // A cell may take a vector in the place of a batch; then its rules are not those of the signature's letters.
+    // A cell may take a vector in the place of a batch; then its rules are not those of the
+    // signature's letters.
     bool as_written = true;
     for (size_t i = 0; i < good.size(); ++i) {
       const Slot& slot = signature.slot_of(i);
-      as_written = as_written && (!good[i].present || slot.any_shape || slot.axes.size() == good[i].shape.size());
+      as_written = as_written &&
+                   (!good[i].present || slot.any_shape || slot.axes.size() == good[i].shape.size());
     }
     for (size_t i = 0; i < good.size(); ++i) {
       if (!good[i].present) continue;
@@ -95,7 +102,8 @@ TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name", 
         if (r) CHECK(r->text.find("signature: ") != std::string::npos);
         dims += r ? 1 : 0;
       }
-      if (slot.type == SlotType::kFloat || slot.type == SlotType::kInt || slot.type == SlotType::kI64) {
+      if (slot.type == SlotType::kFloat || slot.type == SlotType::kInt ||
+          slot.type == SlotType::kI64) {
         bad = good;
         bad[i].dtype = boolean;
         const auto r = ask(*s.op, attributes, bad);
@@ -124,18 +132,21 @@ TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name", 
       ++arities;
     }
   }
-  WARN("refused: " << ranks << " ranks, " << dims << " dimensions, " << dtypes << " dtypes, " << missing << " missing operands, " << arities << " arities");
+  WARN("refused: " << ranks << " ranks, " << dims << " dimensions, " << dtypes << " dtypes, "
+                   << missing << " missing operands, " << arities << " arities");
   for (const size_t n : {ranks, dims, dtypes, missing, arities}) CHECK(n > 20);
 }
 
-TEST_CASE("every op refuses attributes that are unknown, of another type, out of range or required", "[registry][refusal]") {
+TEST_CASE("every op refuses attributes that are unknown, of another type, out of range or required",
+          "[registry][refusal]") {
   size_t unknown = 0, types = 0, ranges = 0, spellings = 0, required = 0, not_a_number = 0;
   for (const OpDef* op : registry().all()) {
     if (op->samples.empty()) continue;
     INFO(op->name);
     const Sample& s = op->samples[0];
     const std::vector<ValueType> good = types_of(s);
-    const auto refuses = [&](std::string_view name, AttributeValue v, std::string_view rule, size_t& count) {
+    const auto refuses = [&](std::string_view name, AttributeValue v, std::string_view rule,
+                             size_t& count) {
       Attributes a = s.attributes;
       a.set(name, std::move(v));
       const auto r = ask(*op, a, good);
@@ -149,9 +160,12 @@ TEST_CASE("every op refuses attributes that are unknown, of another type, out of
       const bool is_flag = d.default_value.get<bool>() != nullptr;
       refuses(d.name, is_flag ? AttributeValue("text") : AttributeValue(true), "type", types);
       if (!d.one_of.empty()) refuses(d.name, "NO_SUCH_NAME", "value", spellings);
-      if (d.default_value.get<double>() != nullptr) refuses(d.name, std::nan(""), "nan", not_a_number);
+      if (d.default_value.get<double>() != nullptr)
+        refuses(d.name, std::nan(""), "nan", not_a_number);
       const bool whole = d.default_value.get<int64_t>() != nullptr;
-      const auto number = [&](double v) { return whole ? AttributeValue(static_cast<int64_t>(v)) : AttributeValue(v); };
+      const auto number = [&](double v) {
+        return whole ? AttributeValue(static_cast<int64_t>(v)) : AttributeValue(v);
+      };
       if (d.min) refuses(d.name, number(*d.min - 1), "range", ranges);
       if (d.max) refuses(d.name, number(*d.max + 1), "range", ranges);
       if (d.required) {
@@ -166,7 +180,8 @@ TEST_CASE("every op refuses attributes that are unknown, of another type, out of
       }
     }
   }
-  WARN("refused: " << unknown << " unknown, " << types << " types, " << ranges << " ranges, " << spellings << " spellings, " << not_a_number << " NaN, " << required
+  WARN("refused: " << unknown << " unknown, " << types << " types, " << ranges << " ranges, "
+                   << spellings << " spellings, " << not_a_number << " NaN, " << required
                    << " required");
   for (const size_t n : {unknown, types, ranges, spellings, not_a_number, required}) CHECK(n > 0);
 }

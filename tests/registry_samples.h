@@ -1,5 +1,5 @@
-// The samples of every op in the registry: as tensors, as a graph, and stretched to other sizes. What is generated from
-// them needs no hand-written test when an op is added.
+// The samples of every op in the registry: as tensors, as a graph, and stretched to other sizes.
+// What is generated from them needs no hand-written test when an op is added.
 #pragma once
 
 #include <algorithm>
@@ -46,12 +46,14 @@ inline Tensor draw(const Dims& dims, DType dtype, double low, double high, uint6
   Tensor t(f64, dims);
   for (int64_t i = 0; i < t.size(); ++i) {
     const double u = uniform_at(seed, 0, 0, static_cast<uint64_t>(i));
-    t.mutable_data<double>()[i] = is_float(dtype) ? low + (high - low) * u : std::floor(low + (high - low + 1) * u);
+    t.mutable_data<double>()[i] =
+        is_float(dtype) ? low + (high - low) * u : std::floor(low + (high - low + 1) * u);
   }
   return t.to(dtype);
 }
 
-/// The operands of a sample, one for each, null = absent. Values that are given repeat when the shape has more.
+/// The operands of a sample, one for each, null = absent. Values that are given repeat when the
+/// shape has more.
 inline std::vector<Tensor> draw(const Sample& s, DType float_type, uint64_t seed = 1) {
   std::vector<Tensor> r;
   for (const Sample::Input& in : s.inputs) {
@@ -62,7 +64,8 @@ inline std::vector<Tensor> draw(const Sample& s, DType float_type, uint64_t seed
       r.push_back(draw(in.dims, t, in.low, in.high, seed * 1000 + r.size()));
     } else {
       Tensor v(f64, in.dims);
-      for (int64_t i = 0; i < v.size(); ++i) v.mutable_data<double>()[i] = in.values[static_cast<size_t>(i) % in.values.size()];
+      for (int64_t i = 0; i < v.size(); ++i)
+        v.mutable_data<double>()[i] = in.values[static_cast<size_t>(i) % in.values.size()];
       r.push_back(v.to(t));
     }
   }
@@ -77,15 +80,18 @@ struct OpGraph {
 
   Vars present() const {
     Vars r;
-    std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(r), [](const Var& v) { return static_cast<bool>(v); });
+    std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(r),
+                 [](const Var& v) { return static_cast<bool>(v); });
     return r;
   }
 };
 
-inline OpGraph graph_of(const OpDef& op, const Attributes& attributes, const std::vector<Tensor>& values) {
+inline OpGraph graph_of(const OpDef& op, const Attributes& attributes,
+                        const std::vector<Tensor>& values) {
   OpGraph r;
   for (const Tensor& t : values) {
-    r.inputs.push_back(t ? r.graph.placeholder(cat("in", r.inputs.size()), t.dtype(), to_shape(t.dims())) : Var());
+    r.inputs.push_back(
+        t ? r.graph.placeholder(cat("in", r.inputs.size()), t.dtype(), to_shape(t.dims())) : Var());
     if (t) r.feeds.emplace_back(r.inputs.back(), t);
   }
   r.outputs = r.graph.call(op, r.inputs, attributes);
@@ -99,7 +105,8 @@ inline Attributes attributes_of(const OpDef& op, const Sample& s) {
 
 namespace detail {
 
-/// The sizes that the letters of the signature have in a sample; none when it does not fit, or has no letters.
+/// The sizes that the letters of the signature have in a sample; none when it does not fit, or has
+/// no letters.
 inline std::optional<Binding> letters_of(const Signature& signature, const Sample& s) {
   Binding b;
   for (size_t i = 0; i < s.inputs.size(); ++i) {
@@ -108,14 +115,16 @@ inline std::optional<Binding> letters_of(const Signature& signature, const Sampl
     if (slot.axes.size() != s.inputs[i].dims.size()) return std::nullopt;
     for (size_t a = 0; a < slot.axes.size(); ++a) {
       const auto symbols = slot.axes[a].symbols();
-      if (symbols.size() == 1 && slot.axes[a] == Dim::symbol(symbols[0])) b[symbols[0]] = s.inputs[i].dims[a];
+      if (symbols.size() == 1 && slot.axes[a] == Dim::symbol(symbols[0]))
+        b[symbols[0]] = s.inputs[i].dims[a];
     }
   }
   if (b.empty()) return std::nullopt;
   return b;
 }
 
-inline std::optional<Sample> with_letters(const Signature& signature, Sample s, const Binding& letters) {
+inline std::optional<Sample> with_letters(const Signature& signature, Sample s,
+                                          const Binding& letters) {
   for (size_t i = 0; i < s.inputs.size(); ++i) {
     const Slot& slot = signature.slot_of(i);
     if (s.inputs[i].absent || slot.any_shape) continue;
@@ -154,8 +163,8 @@ inline bool accepted(const OpDef& op, const Sample& s) {
 
 }  // namespace detail
 
-/// The sample with each of its sizes in turn changed to each of `sizes`, as far as the op accepts that: letters of the
-/// signature where it has some, else equal dimensions together.
+/// The sample with each of its sizes in turn changed to each of `sizes`, as far as the op accepts
+/// that: letters of the signature where it has some, else equal dimensions together.
 inline std::vector<NamedSample> stretched(const NamedSample& s, const std::vector<int64_t>& sizes) {
   std::vector<NamedSample> r;
   const auto take = [&](Sample changed, const std::string& what) {
@@ -183,21 +192,23 @@ inline std::vector<NamedSample> stretched(const NamedSample& s, const std::vecto
     for (const int64_t size : sizes) {
       if (size == old) continue;
       const std::string what = cat(old, "->", size);
-      if (!take(detail::with_size(s.sample, old, size, true), what)) take(detail::with_size(s.sample, old, size, false), what);
+      if (!take(detail::with_size(s.sample, old, size, true), what))
+        take(detail::with_size(s.sample, old, size, false), what);
     }
   }
   return r;
 }
 
-/// The sample with every size but 0 and 1 `factor` times as large, for kernels that want large operands; nothing where
-/// the op does not accept that.
+/// The sample with every size but 0 and 1 `factor` times as large, for kernels that want large
+/// operands; nothing where the op does not accept that.
 inline std::vector<NamedSample> enlarged(const NamedSample& s, int64_t factor) {
   NamedSample r = s;
   r.name += cat(" times ", factor);
   for (Sample::Input& in : r.sample.inputs) {
     for (int64_t& d : in.dims) d = d > 1 ? d * factor : d;
   }
-  return detail::accepted(*s.op, r.sample) ? std::vector<NamedSample>{r} : std::vector<NamedSample>{};
+  return detail::accepted(*s.op, r.sample) ? std::vector<NamedSample>{r}
+                                           : std::vector<NamedSample>{};
 }
 
 /// The sample with all whole numbers 0: what indices and lengths may be whatever the sizes.

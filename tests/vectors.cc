@@ -1,5 +1,6 @@
-// The contract's numbers: test vectors of other systems through the engine of `rondo verify`, in every way an op can
-// run, and calls that must be refused. tests/vectors/*/SOURCE.md says where the numbers come from.
+// The contract's numbers: test vectors of other systems through the engine of `rondo verify`, in
+// every way an op can run, and calls that must be refused. tests/vectors/*/SOURCE.md says where the
+// numbers come from.
 #include <cctype>
 #include <fstream>
 #include <set>
@@ -35,30 +36,43 @@ Totals verify_all(const VerifyOptions& options) {
     INFO(ending(path));
     CAPTURE(r->problems);
     CHECK(r->outcome != CaseResult::Outcome::kFailed);
-    (r->outcome == CaseResult::Outcome::kPassed ? t.passed : r->outcome == CaseResult::Outcome::kFailed ? t.failed : t.left_out) += 1;
-    for (const Comparison& c : r->comparisons) t.gradients += c.tensor.rfind("grad.", 0) == 0 ? 1 : 0;
+    (r->outcome == CaseResult::Outcome::kPassed   ? t.passed
+     : r->outcome == CaseResult::Outcome::kFailed ? t.failed
+                                                  : t.left_out) += 1;
+    for (const Comparison& c : r->comparisons)
+      t.gradients += c.tensor.rfind("grad.", 0) == 0 ? 1 : 0;
   }
   return t;
 }
 
 VerifyOptions both_forms(DType dtype, CompileOptions compile) {
-  return {.compile = std::move(compile), .dtype = dtype, .graph = true, .eager = true, .gradients = true, .team = one_thread()};
+  return {.compile = std::move(compile),
+          .dtype = dtype,
+          .graph = true,
+          .eager = true,
+          .gradients = true,
+          .team = one_thread()};
 }
 
-SafeTensors any_case() { return load_safetensors(kFolder + "/nd4j/000_lstmLayer_fmt_TNS_FWD.safetensors"); }
+SafeTensors any_case() {
+  return load_safetensors(kFolder + "/nd4j/000_lstmLayer_fmt_TNS_FWD.safetensors");
+}
 
 // A refused call as a file of vectors.
 SafeTensors as_file(const Json& bad) {
   SafeTensors f;
   f.metadata = {{"op", bad.at("op").get<std::string>()}, {"config", bad.at("config").dump()}};
-  for (const auto& [name, shape] : bad.at("shapes").items()) f.tensors["in." + name] = draw(shape.get<Dims>(), f64, -1, 1, f.tensors.size());
+  for (const auto& [name, shape] : bad.at("shapes").items())
+    f.tensors["in." + name] = draw(shape.get<Dims>(), f64, -1, 1, f.tensors.size());
   const Json values = bad.value("values", Json::object());
   for (const auto& [name, list] : values.items()) {
-    f.tensors["in." + name] = Tensor::of<double>({static_cast<int64_t>(list.size())}, list.get<std::vector<double>>());
+    f.tensors["in." + name] =
+        Tensor::of<double>({static_cast<int64_t>(list.size())}, list.get<std::vector<double>>());
   }
   // Whatever is not named is valid: lengths that are only given by their shape are whole.
   const auto length = f.tensors.find("in.maxTSLength");
-  if (length != f.tensors.end() && !values.contains("maxTSLength")) length->second = Tensor::full(f64, length->second.dims(), 2);
+  if (length != f.tensors.end() && !values.contains("maxTSLength"))
+    length->second = Tensor::full(f64, length->second.dims(), 2);
   return f;
 }
 
@@ -101,7 +115,8 @@ TEST_CASE("vectors: f32 passes in a graph and eagerly, results and gradients", "
   CHECK(verify_all(both_forms(f32, {.backend = backend})).passed == 85);
 }
 
-TEST_CASE("vectors: the half formats pass, but for cases that stand too near to a kink", "[vectors]") {
+TEST_CASE("vectors: the half formats pass, but for cases that stand too near to a kink",
+          "[vectors]") {
   const DType dtype = GENERATE(bf16, f16);
   CAPTURE(dtype);
   const Totals t = verify_all(both_forms(dtype, {}));
@@ -109,7 +124,9 @@ TEST_CASE("vectors: the half formats pass, but for cases that stand too near to 
   CHECK(t.passed > 60);
 }
 
-TEST_CASE("vectors: what must be refused is refused in both forms, by the op and the argument's name", "[vectors]") {
+TEST_CASE(
+    "vectors: what must be refused is refused in both forms, by the op and the argument's name",
+    "[vectors]") {
   std::ifstream file(kFolder + "/nd4j/bad_inputs.json");
   const Json all = Json::parse(file);
   const VerifyOptions options = both_forms(f64, {});
@@ -125,16 +142,21 @@ TEST_CASE("vectors: what must be refused is refused in both forms, by the op and
         (void)(eager ? run_eager(c, options, false) : run_graph(c, options, false));
         FAIL_CHECK("it was accepted");
       } catch (const Error& e) {
-        const std::string text = std::string(e.what()).substr(0, std::string(e.what()).find("\n  signature:"));
+        const std::string text =
+            std::string(e.what()).substr(0, std::string(e.what()).find("\n  signature:"));
         INFO(e.code() << ": " << text);
         CHECK(e.code().rfind(op.name + ".", 0) == 0);
         CHECK(e.fault() == Fault::kArgument);
         size_t named = 0;
-        for (const Slot& s : op.parsed.inputs) named += text.find(s.name) != std::string::npos ? 1 : 0;
-        for (const AttributeDef& d : op.attributes) named += text.find(d.name) != std::string::npos ? 1 : 0;
+        for (const Slot& s : op.parsed.inputs)
+          named += text.find(s.name) != std::string::npos ? 1 : 0;
+        for (const AttributeDef& d : op.attributes)
+          named += text.find(d.name) != std::string::npos ? 1 : 0;
         CHECK(named > 0);
         const std::set<std::string> meant = named_in(op, reason);
-        const auto is_named = [&](const std::string& name) { return text.find(name) != std::string::npos; };
+        const auto is_named = [&](const std::string& name) {
+          return text.find(name) != std::string::npos;
+        };
         CHECK((meant.empty() || std::any_of(meant.begin(), meant.end(), is_named)));
         ++refused;
       }
@@ -143,7 +165,8 @@ TEST_CASE("vectors: what must be refused is refused in both forms, by the op and
   CHECK(refused == 2 * 30);
 }
 
-TEST_CASE("verify fails on a wrong result, a wrong gradient, another shape, and names the place", "[vectors]") {
+TEST_CASE("verify fails on a wrong result, a wrong gradient, another shape, and names the place",
+          "[vectors]") {
   const VerifyOptions options = both_forms(f64, {});
   CHECK(verify_case(any_case(), options).outcome == CaseResult::Outcome::kPassed);
   for (const char* name : {"out.h", "out.cL", "grad.x", "grad.peepholeWeights"}) {
@@ -152,13 +175,15 @@ TEST_CASE("verify fails on a wrong result, a wrong gradient, another shape, and 
     const CaseResult r = verify_case(f, options);
     CAPTURE(name, r.problems);
     CHECK(r.outcome == CaseResult::Outcome::kFailed);
-    CHECK(r.problems.size() == 2 + (std::string(name).rfind("out.", 0) == 0 ? 1 : 0));  // graph, with gradients, eager
+    CHECK(r.problems.size() ==
+          2 + (std::string(name).rfind("out.", 0) == 0 ? 1 : 0));  // graph, with gradients, eager
     CHECK(r.problems[0].find(cat(name, " 1 of ")) != std::string::npos);
     CHECK(r.problems[0].find("most at [") != std::string::npos);
   }
   SafeTensors f = any_case();
   f.tensors["out.hL"] = f.tensors["out.hL"].reshaped({6, 3});
-  CHECK(verify_case(f, options).problems[0] == "graph: out.hL has shape [3,6], the file says [6,3]");
+  CHECK(verify_case(f, options).problems[0] ==
+        "graph: out.hL has shape [3,6], the file says [6,3]");
   f = any_case();
   f.tensors["out.hL"] = Tensor::full(f64, {3, 6}, std::nan(""));
   CHECK(verify_case(f, options).outcome == CaseResult::Outcome::kFailed);
@@ -174,19 +199,30 @@ TEST_CASE("verify counts what this build does not know as failed", "[vectors]") 
     REQUIRE(!r.problems.empty());
     return r.problems[0];
   };
-  CHECK(problem([](SafeTensors& f) { f.metadata["op"] = "convolution"; }) == "this build has no op for 'convolution'");
-  CHECK(problem([](SafeTensors& f) { f.metadata["config"] = R"({"colour": 3})"; }) == "[lstm_layer] has no attribute for config 'colour'");
-  CHECK(problem([](SafeTensors& f) { f.tensors["in.mask"] = Tensor(f64, {3}); }) == "[lstm_layer] has nothing for the file's tensor 'in.mask'");
-  CHECK(problem([](SafeTensors& f) { f.metadata["config"] = "{"; }) == "the file's config is not JSON: {");
-  CHECK(problem([](SafeTensors& f) { f.metadata.erase("op"); }) == "the file's metadata has no 'op'");
-  CHECK(problem([](SafeTensors& f) { f.metadata["config"] = R"({"retFullSequence": false, "retLastH": true})"; }) ==
+  CHECK(problem([](SafeTensors& f) { f.metadata["op"] = "convolution"; }) ==
+        "this build has no op for 'convolution'");
+  CHECK(problem([](SafeTensors& f) { f.metadata["config"] = R"({"colour": 3})"; }) ==
+        "[lstm_layer] has no attribute for config 'colour'");
+  CHECK(problem([](SafeTensors& f) { f.tensors["in.mask"] = Tensor(f64, {3}); }) ==
+        "[lstm_layer] has nothing for the file's tensor 'in.mask'");
+  CHECK(problem([](SafeTensors& f) { f.metadata["config"] = "{"; }) ==
+        "the file's config is not JSON: {");
+  CHECK(problem([](SafeTensors& f) { f.metadata.erase("op"); }) ==
+        "the file's metadata has no 'op'");
+  CHECK(problem([](SafeTensors& f) {
+          f.metadata["config"] = R"({"retFullSequence": false, "retLastH": true})";
+        }) ==
         "the file has cotangent.cL, but the op gives no such result under this configuration");
   CHECK(problem([](SafeTensors& f) {
-          for (auto it = f.tensors.begin(); it != f.tensors.end();) it = it->first.rfind("in.", 0) == 0 ? std::next(it) : f.tensors.erase(it);
+          for (auto it = f.tensors.begin(); it != f.tensors.end();)
+            it = it->first.rfind("in.", 0) == 0 ? std::next(it) : f.tensors.erase(it);
         }) == "the file states nothing to compare with");
 }
 
-TEST_CASE("verify leaves out what a kernel does not support, and what stands near a kink in a half format", "[vectors]") {
+TEST_CASE(
+    "verify leaves out what a kernel does not support, and what stands near a kink in a half "
+    "format",
+    "[vectors]") {
   VerifyOptions options = both_forms(f64, {.kernel = "cpu.matmul.eigen"});
   CHECK(verify_case(any_case(), options).outcome == CaseResult::Outcome::kPassed);
   options.compile.kernel = "reference.argmax";
@@ -199,7 +235,8 @@ TEST_CASE("verify leaves out what a kernel does not support, and what stands nea
   CHECK(verify_case(f, options).outcome == CaseResult::Outcome::kPassed);
 }
 
-TEST_CASE("a tolerance is the file's, a bare number is absolute, and coarser dtypes add their own", "[vectors]") {
+TEST_CASE("a tolerance is the file's, a bare number is absolute, and coarser dtypes add their own",
+          "[vectors]") {
   SafeTensors f = any_case();
   const auto tolerance = [&](DType t) { return read_vector_case(f, t).tolerance; };
   CHECK(tolerance(f64).relative == 1e-9);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -30,7 +31,8 @@ std::optional<ReduceShape> reduce_shape(const KernelCall& call) {
   size_t at = 0;  // even: kept, odd: reduced
   for (size_t i = 0; i < x.size(); ++i) {
     if (x[i] == 1) continue;
-    if ((at % 2 == 1) != reduced[i] && ++at == part.size()) return std::nullopt;
+    if ((at % 2 == 1) != reduced[i]) ++at;
+    if (at == part.size()) return std::nullopt;
     part[at] *= x[i];
   }
   // The columns of one block of rows stand first: [k, r] is rows of r, [k0, r0, k1] is columns.
@@ -117,7 +119,7 @@ class Reduce final : public PreparedKernel {
   }
   T join(T a, T b) const {
     if (sum_) return a + b;
-    return a != a || a >= b ? a : b;
+    return std::isnan(a) || a >= b ? a : b;
   }
 
   ReduceShape s_;

@@ -45,7 +45,7 @@ struct Max {
   }
   template <class T>
   static T join_one(T a, T b) {
-    return a != a || a >= b ? a : b;
+    return std::isnan(a) || a >= b ? a : b;
   }
 };
 
