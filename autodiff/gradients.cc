@@ -111,6 +111,7 @@ class Backward final : public GradContext {
     });
     if (!any) return;
     const Call c = call_of(graph_, n);
+    const SiteScope site(n.site);
     if (n.op->vjp) {
       refuse_if_asked(n);
       node_ = &n;
@@ -118,11 +119,7 @@ class Backward final : public GradContext {
       for (size_t i = 0; i < d.size(); ++i) {
         const Value v = n.inputs[i];
         if (!d[i] || !v || !depends(v)) continue;
-        if (d[i].shape() != graph_.type(v).shape || d[i].dtype() != graph_.type(v).dtype) {
-          fail_internal("the gradient of ", n.op->name, " gives ", d[i].type().str(),
-                        " for operand ", i, " of type ", graph_.type(v).str());
-        }
-        accumulate(v, d[i]);
+        accumulate(v, fitted(n, i, d[i], graph_.type(v)));
       }
       return;
     }
@@ -140,6 +137,21 @@ class Backward final : public GradContext {
       if (g[k] && depends(lowered.at(k).value())) accumulate(lowered[k].value(), g[k]);
     }
     back(begin, end);
+  }
+
+  // The gradient in its operand's own shape: where the two could not be told apart yet (B against
+  // 5), they are compared once symbols are bound.
+  static Var fitted(const Node& n, size_t i, const Var& d, const ValueType& type) {
+    if (d.shape() == type.shape && d.dtype() == type.dtype) return d;
+    bool open = d.dtype() == type.dtype && d.rank() == type.shape.size();
+    for (size_t a = 0; open && a < d.rank(); ++a) {
+      const Dim difference = d.shape()[a] - type.shape[a];
+      open = !difference.is_constant() || difference.constant() == 0;
+    }
+    if (!open)
+      fail_internal("the gradient of ", n.op->name, " gives ", d.type().str(), " for operand ", i,
+                    " of type ", type.str());
+    return reshape(d, type.shape);
   }
 
   void refuse_if_asked(const Node& n) const {

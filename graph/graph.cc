@@ -10,6 +10,7 @@ namespace rondo {
 struct GraphData {
   std::deque<Node> nodes;  // addresses stay
   std::map<std::string, Value, std::less<>> names;
+  std::map<Value, std::string> name_of;  // the first name that each value got
   std::string prefix;
   std::shared_ptr<GraphData> parent;
   std::vector<std::pair<Value, Value>>
@@ -84,6 +85,7 @@ void take_name(GraphData& g, const std::string& name, Value v) {
   if (!g.names.emplace(name, v).second)
     fail(Fault::kArgument, "graph.name.taken", "the graph has a value called '", name,
          "' already; choose another name");
+  g.name_of.emplace(v, name);
 }
 
 }  // namespace
@@ -91,6 +93,13 @@ void take_name(GraphData& g, const std::string& name, Value v) {
 const OpDef& placeholder_op() { return leaf(0); }
 const OpDef& constant_op() { return leaf(1); }
 const OpDef& variable_op() { return leaf(2); }
+
+namespace {
+thread_local const Site* site_override = nullptr;
+}  // namespace
+
+SiteScope::SiteScope(Site site) : site_(site), outer_(site_override) { site_override = &site_; }
+SiteScope::~SiteScope() { site_override = outer_; }
 
 Graph Var::graph() const {
   if (!*this) fail(Fault::kArgument, "var.graph.none", "an empty Var belongs to no graph");
@@ -109,9 +118,8 @@ const Dim& Var::dim(int64_t axis) const {
 
 std::string Var::name() const {
   if (!*this) return "none";
-  for (const auto& [n, v] : graph_->names) {
-    if (v == value_) return n;
-  }
+  const auto it = graph_->name_of.find(value_);
+  if (it != graph_->name_of.end()) return it->second;
   return "%" + std::to_string(value_.node) +
          (node().outputs.size() > 1 ? "." + std::to_string(value_.slot) : "");
 }
@@ -139,7 +147,7 @@ Var Graph::variable(std::string_view name, Tensor initial, bool trainable, Site 
 Vars Graph::call(const OpDef& op, const Vars& inputs, Attributes attributes, CallOptions options) {
   Node n;
   n.op = &op;
-  n.site = options.site;
+  n.site = site_override != nullptr ? *site_override : options.site;
   n.body = std::move(options.body);
   if (!options.name.empty()) n.name = data_->prefix + options.name;
   std::vector<ValueType> types;
@@ -162,7 +170,7 @@ Vars Graph::call(const OpDef& op, const Vars& inputs, Attributes attributes, Cal
   }
   // A body that belongs to a node captures no more; holding its parent on would be a circle that
   // nothing frees.
-  if (n.body != nullptr) n.body->graph.data()->parent = nullptr;
+  if (n.body != nullptr && n.body->graph.has_parent()) n.body->graph.data()->parent = nullptr;
   data_->nodes.push_back(std::move(n));
   return vars_of(size() - 1);
 }

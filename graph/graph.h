@@ -184,6 +184,20 @@ struct Subgraph {
 /// How deep bodies may stand within bodies; whatever follows them down refuses more.
 inline constexpr int kDeepestBody = 64;
 
+/// While it lives, nodes that this thread makes carry `site`: what an op is lowered or
+/// differentiated to was built where the op was.
+class SiteScope {
+ public:
+  explicit SiteScope(Site site);
+  ~SiteScope();
+  SiteScope(const SiteScope&) = delete;
+  SiteScope& operator=(const SiteScope&) = delete;
+
+ private:
+  Site site_;
+  const Site* outer_;
+};
+
 /// The ops of the three kinds of leaf.
 const OpDef& placeholder_op();
 const OpDef& constant_op();

@@ -281,7 +281,7 @@ class Engine {
       const int32_t before = r.graph().size();
       Vars results = build(*rule, *m);
       count_new(r.graph(), before);
-      if (results.empty()) continue;
+      if (results.empty() || says_other_symbol(results, types)) continue;
       check(*rule, r.graph(), types, results);
       first_made_ = before;
       if (log_ != nullptr) log_->note(rule->name);
@@ -292,6 +292,20 @@ class Engine {
       return results;
     }
     return {};
+  }
+
+  // [B,4] against [5,4]: of two sizes that must be equal once they are known, the graph had named
+  // the other. The values would be right, but the types of those who read them would not.
+  static bool says_other_symbol(const Vars& results, std::span<const ValueType> types) {
+    bool differs = false;
+    for (size_t i = 0; i < results.size() && i < types.size(); ++i) {
+      if (!results[i] || results[i].rank() != types[i].shape.size()) continue;
+      for (size_t a = 0; a < types[i].shape.size(); ++a) {
+        const Dim difference = results[i].shape()[a] - types[i].shape[a];
+        differs = differs || !difference.is_constant();
+      }
+    }
+    return differs;
   }
 
   static Vars build(const Rule& rule, Match& m) {

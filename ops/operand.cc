@@ -7,35 +7,71 @@
 
 namespace rondo {
 
+namespace {
+
+// A literal is weak, but not so weak that it would become another number.
+Tensor literal_of(double value, DType dtype) {
+  Tensor t = Tensor::scalar(dtype, value);
+  if (!is_float(dtype) && t.item() != value) {
+    fail(Fault::kArgument, "operand.literal.dtype", "the literal ", value, " is no ", dtype,
+         ", the dtype of the operand beside it; write cast(x, f32) to compute in floats");
+  }
+  return t;
+}
+
+[[noreturn]] void missing() {
+  fail(Fault::kArgument, "operand.value.missing",
+       "an operand is empty: a Var or Tensor that was never set, or a result that was not asked "
+       "for");
+}
+
+}  // namespace
+
 template <>
 Var Operand<Var>::beside(const Operand& like) const {
-  if (value_ || !like.value_) return value_;
-  return like.value_.graph().constant(Tensor::scalar(like.value_.dtype(), literal_), at_);
+  if (value_) return value_;
+  if (!literal_ || !like.value_) missing();
+  return like.value_.graph().constant(literal_of(*literal_, like.value_.dtype()), at_);
 }
 
 template <>
 Tensor Operand<Tensor>::beside(const Operand& like) const {
-  if (value_ || !like.value_) return value_;
-  return Tensor::scalar(like.value_.dtype(), literal_);
+  if (value_) return value_;
+  if (!literal_ || !like.value_) missing();
+  return literal_of(*literal_, like.value_.dtype());
 }
 
 namespace {
 
 thread_local std::vector<std::pair<std::string, Graph>> bodies;  // outermost first
 
-// The graph of the operands, or the innermost body whose rows the attributes name.
-Graph home_of(std::string_view op, const Vars& inputs, const Attributes& attributes) {
-  for (size_t k = bodies.size(); k-- > 0;) {
-    for (const auto& [name, value] : attributes.items()) {
-      const auto* shape = value.get<Shape>();
-      for (size_t a = 0; shape != nullptr && a < shape->size(); ++a) {
-        const std::vector<std::string> symbols = (*shape)[a].symbols();
-        if (std::find(symbols.begin(), symbols.end(), bodies[k].first) != symbols.end())
-          return bodies[k].second;
-      }
+bool is_inside(Graph inner, const Graph& outer) {
+  while (!(inner == outer)) {
+    if (!inner.has_parent()) return false;
+    inner = inner.parent();
+  }
+  return true;
+}
+
+bool names(const Attributes& attributes, const std::string& symbol) {
+  for (const auto& [name, value] : attributes.items()) {
+    const auto* shape = value.get<Shape>();
+    for (size_t a = 0; shape != nullptr && a < shape->size(); ++a) {
+      const std::vector<std::string> symbols = (*shape)[a].symbols();
+      if (std::find(symbols.begin(), symbols.end(), symbol) != symbols.end()) return true;
     }
   }
-  return graph_of(inputs, op);
+  return false;
+}
+
+// The graph of the operands, or the innermost body within it whose rows the attributes name.
+Graph home_of(std::string_view op, const Vars& inputs, const Attributes& attributes) {
+  const Graph home = graph_of(inputs, op);
+  for (size_t k = bodies.size(); k-- > 0;) {
+    if (is_inside(bodies[k].second, home) && names(attributes, bodies[k].first))
+      return bodies[k].second;
+  }
+  return home;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -35,7 +36,7 @@ class Operand {
 
  private:
   V value_;
-  double literal_ = 0;
+  std::optional<double> literal_;
   Site at_;
 };
 

@@ -60,6 +60,24 @@ std::vector<ValueType> infer_recurrence(const InferContext& c) {
     same(i, c[i].shape, {rows}, "window");
   }
 
+  // Rows that do not run are left out, so the row axis must be where results are scattered to.
+  const auto no_rows = [&](const ValueType& t, size_t from, std::string_view what, size_t k) {
+    for (size_t a = from; a < t.shape.size(); ++a) {
+      const auto names = t.shape[a].symbols();
+      if (std::find(names.begin(), names.end(), symbol) == names.end()) continue;
+      c.refuse(
+          "body", "rows", what, " ", k, " has shape ", to_string(t.shape),
+          " in the body, but the rows may only be the first axis of states, xs, per_row and ys");
+    }
+  };
+  for (size_t i = 0; i < l.body_inputs(); ++i) {
+    no_rows(body.graph.type(body.inputs[i]), i < l.first_shared() ? 1 : 0, "operand", i);
+  }
+  for (size_t i = 0; i < body.outputs.size(); ++i) {
+    if (body.outputs[i])
+      no_rows(body.graph.type(body.outputs[i]), i < l.states + l.ys ? 1 : 0, "output", i);
+  }
+
   std::vector<ValueType> out;
   const auto type_of = [&](size_t output, bool over_time) {
     const Value v = body.outputs[output];
@@ -282,9 +300,12 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   need_rank(in.xs, 2, "xs");
   need_rank(in.per_row, 1, "per_row");
   const Dim steps = !in.xs.empty() ? in.xs[0].dim(0) : in.steps;
-  const Dim rows = !in.states.empty() ? in.states[0].dim(0)
-                   : !in.xs.empty()   ? in.xs[0].dim(1)
-                                      : in.rows;
+  const Dim rows = !in.states.empty()    ? in.states[0].dim(0)
+                   : !in.xs.empty()      ? in.xs[0].dim(1)
+                   : !in.per_row.empty() ? in.per_row[0].dim(0)
+                   : in.begin            ? in.begin.dim(0)
+                   : in.end              ? in.end.dim(0)
+                                         : in.rows;
   if (steps == Dim(-1) || rows == Dim(-1)) {
     fail(Fault::kArgument, "recurrence.extent.missing",
          "[recurrence] nothing fixes the number of steps or rows; give .steps and .rows");

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>
@@ -123,11 +125,12 @@ class Hoister {
     }
     Subgraph made = r.finish();
     parts_.body = made;
+    lift_all(frontier);
     for (const auto& [old, placeholder] : replaced) {
       if (kind_.at(old) == Kind::kShared) {
-        parts_.add_shared(lift(old), placeholder);
+        parts_.add_shared(operand_.at(old), placeholder);
       } else {
-        parts_.add_x(lift(old), placeholder);
+        parts_.add_x(operand_.at(old), placeholder);
       }
     }
     return parts_.body;
@@ -224,19 +227,28 @@ class Hoister {
     return r;
   }
 
-  // The value in the outer graph: with a time axis in front where it depends on x.
-  Var lift(Value v) {
-    if (const auto it = operand_.find(v); it != operand_.end()) return it->second;
-    const Node& n = body_.graph.node(v.node);
-    Vars in;
-    for (const Value i : n.inputs) in.push_back(i ? lift(i) : Var());
-    Attributes a = n.attributes;
-    if (kind_.at(v) == Kind::kHoisted && a.has("axis") && n.op->formula.empty() &&
-        a.integer("axis") >= 0)
-      a.set("axis", a.integer("axis") + 1);
-    const Vars out = outer_.call(*n.op, in, a, {.site = n.site});
-    for (size_t k = 0; k < out.size(); ++k) operand_[{v.node, static_cast<int32_t>(k)}] = out[k];
-    return operand_.at(v);
+  // The values in the outer graph, with a time axis in front where they depend on x: every node
+  // that the frontier needs, in order.
+  void lift_all(const std::set<Value>& frontier) {
+    std::set<int32_t> needed;
+    for (const Value v : frontier) needed.insert(v.node);
+    for (auto it = needed.rbegin(); it != needed.rend(); ++it) {
+      for (const Value v : body_.graph.node(*it).inputs) {
+        if (v) needed.insert(v.node);  // always before *it, so still to come
+      }
+    }
+    for (const int32_t id : needed) {
+      const Node& n = body_.graph.node(id);
+      if (n.op == &placeholder_op()) continue;
+      Vars in;
+      for (const Value i : n.inputs) in.push_back(i ? operand_.at(i) : Var());
+      Attributes a = n.attributes;
+      if (kind_.at({id, 0}) == Kind::kHoisted && a.has("axis") && n.op->formula.empty() &&
+          a.integer("axis") >= 0)
+        a.set("axis", a.integer("axis") + 1);
+      const Vars out = outer_.call(*n.op, in, a, {.site = n.site});
+      for (size_t k = 0; k < out.size(); ++k) operand_[{id, static_cast<int32_t>(k)}] = out[k];
+    }
   }
 
   std::string symbol_;
@@ -334,8 +346,21 @@ class Sinker {
     if (n.attributes.flag("transpose_a") || w == shared_.end() || !per_row(n.inputs[0]) ||
         body().type(n.inputs[0]).shape.size() != 2)
       return std::nullopt;
-    return [u = lift(n.inputs[0]), w = w->second, tb = n.attributes.flag("transpose_b")](
-               const Vars& r) { return matmul(u(r), w, {.transpose_b = tb}); };
+    return [this, u = lift(n.inputs[0]), w = w->second, tb = n.attributes.flag("transpose_b")](
+               const Vars& r) { return masked(matmul(u(r), w, {.transpose_b = tb})); };
+  }
+
+  // 0 outside the windows, whatever w holds: padding is selected away, never multiplied away.
+  Var masked(const Var& y) const {
+    Var inside;
+    for (const bool first : {true, false}) {
+      const Var& bound = first ? parts_.begin : parts_.end;
+      if (!bound) continue;
+      const Var t = iota(y.graph(), bound.dtype(), {y.dim(0), y.dim(1)}, 0);
+      const Var half = first ? greater_equal(t, bound) : less(t, bound);
+      inside = inside ? logical_and(inside, half) : half;
+    }
+    return inside ? where(expand_dims(inside, 2), y, 0) : y;
   }
 
   // Linear ops that commute with a sum over time, when each of their operands can be summed after
@@ -361,13 +386,24 @@ class Sinker {
     const auto& axes = n.attributes.integers("axes");
     return axes.empty() || std::find(axes.begin(), axes.end(), 0) != axes.end();
   }
-  bool can_sink(Value v) const {
+  // Both remember their answers: a value that is used twice must not be walked twice.
+  bool can_sink(Value v) {
+    if (const auto it = can_sink_.find(v); it != can_sink_.end()) return it->second;
     const Node& n = body().node(v.node);
-    if (sums_rows(n)) return true;
-    if (!is_linear(n)) return false;
-    return std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value i) { return can_sink(i); });
+    bool can = sums_rows(n);
+    if (!can && is_linear(n))
+      can = std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value i) { return can_sink(i); });
+    return can_sink_[v] = can;
   }
   Build after_sum(Value v) {
+    if (const auto it = after_sum_.find(v); it != after_sum_.end()) return it->second;
+    return after_sum_[v] = [build = build_after_sum(v),
+                            made = std::make_shared<Var>()](const Vars& r) {
+      if (!*made) *made = build(r);
+      return *made;
+    };
+  }
+  Build build_after_sum(Value v) {
     const Node& n = body().node(v.node);
     if (n.op->name == "matmul") {
       return [a = lift(n.inputs[0]), b = lift(n.inputs[1])](const Vars& r) {
@@ -395,6 +431,8 @@ class Sinker {
   Parts& parts_;
   RecurrenceLayout layout_;
   std::map<Value, Var> shared_;
+  std::map<Value, bool> can_sink_;
+  std::map<Value, Build> after_sum_;
   std::vector<Value> lifted_;
   std::vector<std::optional<Build>> ys_, sums_;
 };

@@ -74,7 +74,11 @@ void register_reduce(OpRegistry& r) {
          .infer = infer_reduce,
          .lower = [](const Call& c) -> Vars {
            const ReduceOptions o{c.attributes().integers("axes"), c.flag("keep_dims")};
-           return {sum(c.in(0), o) / sum(fill_like(c.in(0), 1), o)};
+           // Halves cannot count far: sums and counts are f32 then.
+           const DType t = c.in(0).dtype();
+           const Var x = is_half(t) ? cast(c.in(0), f32) : c.in(0);
+           const Var m = sum(x, o) / sum(fill_like(x, 1), o);
+           return {is_half(t) ? cast(m, t) : m};
          },
          .samples = samples_of()});
   r.add({.name = "reduce_max",

@@ -102,6 +102,7 @@ Types infer_pad(const InferContext& c) {
   for (const Dim& d : amounts) {
     if (d.is_constant() && d.constant() < 0)
       c.refuse("amounts", "range", "amounts ", to_string(amounts), " must not be negative");
+    if (!d.is_constant()) c.equal(d, Dim(0));  // checked again once it is known
   }
   t.shape[axis] = amounts[0] + t.shape[axis] + amounts[1];
   return {t};
@@ -164,10 +165,14 @@ void register_shape(OpRegistry& r) {
          .infer =
              [](const InferContext& c) {
                const Shape& s = c.attributes().shape("shape");
-               const Shape b =
-                   c[0].shape.size() <= s.size() ? broadcast_shapes(c, c[0].shape, s) : c[0].shape;
-               if (b != s && constant_dims(b) && constant_dims(s))
-                 c.refuse("shape", "broadcast", "cannot broadcast ", to_string(c[0].shape), " to ",
+               const Shape& x = c[0].shape;
+               bool fits = x.size() <= s.size();
+               for (size_t a = 0; fits && a < x.size(); ++a) {
+                 const Dim& to = s[s.size() - x.size() + a];
+                 fits = x[a] == Dim(1) || c.equal(x[a], to);
+               }
+               if (!fits)
+                 c.refuse("shape", "broadcast", "cannot broadcast ", to_string(x), " to ",
                           to_string(s));
                return Types{{c[0].dtype, s, true}};
              },

@@ -30,6 +30,7 @@ Subgraph lower_once(const Subgraph& s, const CompileOptions& options, bool* chan
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.op->lower && !has_kernel(*n.op, options.backend)) {
       *changed = true;
+      const SiteScope site(n.site);
       return n.op->lower(r.call(n));
     }
     if (n.body != nullptr) return r.copy(n, r.inputs(n), bodies(n.body));

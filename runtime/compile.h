@@ -20,6 +20,8 @@ struct CompileOptions {
                             ///< (BoundPlan::uses_kernel)
   size_t memory_budget =
       0;  ///< bytes of a run's arena; 0 = no limit; above it, specialising is refused
+
+  bool operator==(const CompileOptions&) const = default;
 };
 
 /// What happened to each pass: its name, nodes before and after, what fired.

@@ -19,15 +19,14 @@ struct Entry {
   Attributes attributes;
   std::vector<ValueType> inputs;
   std::shared_ptr<const Subgraph> body;
-  std::string backend, kernel;
-  bool optimize;
+  CompileOptions options;
   std::shared_ptr<const Plan> plan;
   std::shared_ptr<const BoundPlan> bound;
   std::vector<bool> present;  // of the results
 
   bool same(const Entry& o) const {
-    return op == o.op && optimize == o.optimize && body == o.body && inputs == o.inputs &&
-           backend == o.backend && kernel == o.kernel && attributes == o.attributes;
+    return op == o.op && options == o.options && body == o.body && inputs == o.inputs &&
+           attributes == o.attributes;
   }
 };
 
@@ -86,7 +85,7 @@ std::vector<Tensor> eager_call(const OpDef& op, const std::vector<Tensor>& input
                                const Attributes& attributes, CallOptions options) {
   static const CompileOptions kDefaults;
   const CompileOptions& o = innermost != nullptr ? innermost->options() : kDefaults;
-  Entry e{&op, attributes, {}, options.body, o.backend, o.kernel, o.optimize, nullptr, nullptr, {}};
+  Entry e{&op, attributes, {}, options.body, o, nullptr, nullptr, {}};
   for (const Tensor& t : inputs)
     e.inputs.push_back(t ? ValueType{t.dtype(), to_shape(t.dims()), true}
                          : ValueType{f32, {}, false});

@@ -55,6 +55,18 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
   return nullptr;
 }
 
+// A name that no backend knows would be passed over in silence.
+void require_kernel(const std::string& name) {
+  if (name.empty() || name == kRecurrenceSteps) return;
+  for (const Backend* b : linked_backends()) {
+    for (const Kernel& k : b->kernels()) {
+      if (k.name == name) return;
+    }
+  }
+  fail(Fault::kArgument, "plan.kernel.unknown", "no backend of this build has a kernel called '",
+       name, "'");
+}
+
 }  // namespace
 
 struct BoundPlan::Step {
@@ -72,12 +84,23 @@ struct BoundPlan::Step {
 std::shared_ptr<const Plan> Plan::compile(const Subgraph& unit, const CompileOptions& options) {
   std::vector<PassReport> report;
   Subgraph optimized = optimize(unit, options, &report);
-  return of_optimized(std::move(optimized), options, std::move(report));
+  auto p = make(std::move(optimized), options, std::move(report));
+  p->asked_ = unit;
+  for (const int32_t id : live_nodes(unit)) {
+    if (unit.graph.node(id).check_at_bind) p->undecided_.push_back(id);
+  }
+  return p;
 }
 
 std::shared_ptr<const Plan> Plan::of_optimized(Subgraph unit, const CompileOptions& options,
                                                std::vector<PassReport> report) {
+  return make(std::move(unit), options, std::move(report));
+}
+
+std::shared_ptr<Plan> Plan::make(Subgraph unit, const CompileOptions& options,
+                                 std::vector<PassReport> report) {
   backend(options.backend);  // refuses an unknown one now
+  require_kernel(options.kernel);
   std::shared_ptr<Plan> p(new Plan);
   p->unit_ = std::move(unit);
   p->options_ = options;
@@ -92,21 +115,46 @@ std::shared_ptr<const Plan> Plan::of_optimized(Subgraph unit, const CompileOptio
   return p;
 }
 
+// The user's own calls, so that a refusal names the op, the operand and the place in the program.
+void Plan::check_undecided(const Binding& binding) const {
+  for (const int32_t id : undecided_) {
+    const Node& n = asked_.graph.node(id);
+    std::vector<ValueType> in;
+    for (const Value v : n.inputs) {
+      in.push_back(v ? asked_.graph.type(v) : ValueType{f32, {}, false});
+      if (v) in.back().shape = to_shape(rondo::bind(in.back().shape, binding));
+    }
+    infer_call(*n.op, bind_attributes(n.attributes, binding), in, n.name, n.site, n.body.get(),
+               nullptr);
+  }
+}
+
 std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
+  // What is handed out keeps the plan alive too; what the plan keeps does not, or nothing would
+  // end.
+  struct Holder {
+    std::shared_ptr<const Plan> plan;
+    std::shared_ptr<const BoundPlan> bound;
+  };
+  const auto hand_out = [this](const std::shared_ptr<const BoundPlan>& b) {
+    const auto holder = std::make_shared<Holder>(Holder{shared_from_this(), b});
+    return std::shared_ptr<const BoundPlan>(holder, b.get());
+  };
   {
     const std::lock_guard lock(mutex_);
     const auto it = std::find_if(bound_.begin(), bound_.end(),
                                  [&](const auto& b) { return b.first == binding; });
     if (it != bound_.end()) {
       std::rotate(it, it + 1, bound_.end());
-      return bound_.back().second;
+      return hand_out(bound_.back().second);
     }
   }
+  check_undecided(binding);
   auto made = std::make_shared<BoundPlan>(*this, binding);
   const std::lock_guard lock(mutex_);
   if (bound_.size() == kBoundPlansKept) bound_.erase(bound_.begin());
   bound_.emplace_back(binding, made);
-  return made;
+  return hand_out(made);
 }
 
 BoundPlan::BoundPlan(const Plan& plan, Binding binding)
@@ -153,8 +201,7 @@ void BoundPlan::infer_types() {
       }
     }
     const Attributes bound = bind_attributes(n.attributes, binding_);
-    if (n.body)
-      continue;  // a body's shapes hold symbols of its own; its operands were checked against them
+    if (n.body) continue;  // check_undecided has spoken for the call that it comes from
     const std::vector<ValueType> out =
         infer_call(*n.op, bound, in, n.name, n.site, nullptr, nullptr);
     for (size_t k = 0; k < out.size(); ++k) {
@@ -406,11 +453,18 @@ void Frame::set_output(size_t i, std::byte* data) {
 void Frame::run(RunContext& context) {
   for (const auto& s : plan_.steps_) {
     const View* views = views_.data() + s->first_view;
-    s->prepared->run({s->call,
-                      {views, s->in.size()},
-                      {views + s->in.size(), s->out.size()},
-                      arena_ + s->workspace,
-                      context});
+    try {
+      s->prepared->run({s->call,
+                        {views, s->in.size()},
+                        {views + s->in.size(), s->out.size()},
+                        arena_ + s->workspace,
+                        context});
+    } catch (const Error& e) {
+      const Site site = s->call.node.site;
+      const std::string text = e.what();
+      if (site.file == nullptr || text.find("built at") != std::string::npos) throw;
+      throw Error(e.fault(), e.code(), cat(text, "\n  built at ", site.file, ":", site.line));
+    }
   }
   for (const BoundPlan::Copy& c : plan_.copies_) {
     const size_t n = plan_.places_[c.value].type.bytes();

@@ -41,8 +41,13 @@ class Plan : public std::enable_shared_from_this<Plan> {
 
  private:
   Plan() = default;
+  static std::shared_ptr<Plan> make(Subgraph unit, const CompileOptions& options,
+                                    std::vector<PassReport> report);
+  void check_undecided(const Binding& binding) const;
 
   Subgraph unit_;
+  Subgraph asked_;                  // before the passes, which may drop the nodes
+  std::vector<int32_t> undecided_;  // whose rules must speak again once symbols are bound
   CompileOptions options_;
   std::vector<PassReport> report_;
   std::vector<std::shared_ptr<const Plan>> bodies_;  // by node

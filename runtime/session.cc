@@ -35,6 +35,12 @@ std::shared_ptr<const Session::Entry> Session::entry(const Vars& fetches, const 
     return v.value();
   };
   for (const Var& f : fetches) e->fetches.push_back(own(f, "a fetched value"));
+  for (const Update& u : updates) {
+    if (u.variable && u.value && u.variable.type() != u.value.type()) {
+      fail(Fault::kArgument, "session.update.type", "[session] variable ", u.variable.name(),
+           " is ", u.variable.type().str(), ", its update ", u.value.type().str());
+    }
+  }
   for (const Update& u : updates)
     e->updates.emplace_back(own(u.variable, "an updated variable"), own(u.value, "an update"));
   const std::lock_guard lock(mutex_);
@@ -93,7 +99,26 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
     placeholders.push_back(v);
     inputs.push_back(it->second);
   }
-  const Binding binding = bind_feeds(placeholders, inputs);
+  // What is fed fixes symbols, also where the plan reads its shape alone.
+  Vars fed = placeholders;
+  std::vector<Tensor> values_fed = inputs;
+  for (size_t i = 0; i < feeds.size(); ++i) {
+    const Var& p = feeds[i].first;
+    if (!p || !(p.graph() == graph_) || p.node().op != &placeholder_op()) {
+      fail(Fault::kArgument, "session.feed.placeholder", "[session] a value is fed to ", p.name(),
+           ", which is no placeholder of this session's graph");
+    }
+    for (size_t k = 0; k < i; ++k) {
+      if (feeds[k].first.same(p))
+        fail(Fault::kArgument, "session.feed.twice", "[session] placeholder \"", p.name(),
+             "\" is fed twice");
+    }
+    const auto same = [&](const Var& v) { return v.same(p); };
+    if (!feeds[i].second || std::any_of(fed.begin(), fed.end(), same)) continue;
+    fed.push_back(p);
+    values_fed.push_back(feeds[i].second);
+  }
+  const Binding binding = bind_feeds(fed, values_fed);
   const auto values = store_->snapshot();  // this run sees one version
   for (const std::string& name : e->variables) inputs.push_back(values->at(name));
 

@@ -9,8 +9,15 @@ VariableStore::VariableStore(const Graph& graph) : values_(std::make_shared<Valu
 void VariableStore::extend(const Graph& graph) {
   const std::lock_guard lock(mutex_);
   auto next = std::make_shared<Values>(*values_);
-  for (const Var& v : graph.variables())
-    next->emplace(v.name(), v.node().attributes.tensor("initial"));
+  for (const Var& v : graph.variables()) {
+    const Tensor& initial = v.node().attributes.tensor("initial");
+    const auto [at, added] = next->emplace(v.node().name, initial);
+    if (!added && (at->second.dtype() != initial.dtype() || at->second.dims() != initial.dims())) {
+      fail(Fault::kArgument, "variables.value.type", "the graph's variable '", v.node().name,
+           "' is ", initial.dtype(), to_string(initial.dims()), ", the store has ",
+           at->second.dtype(), to_string(at->second.dims()), " of that name");
+    }
+  }
   values_ = std::move(next);
 }
 

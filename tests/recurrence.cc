@@ -335,5 +335,70 @@ TEST_CASE("a recurrence inside a recurrence has right gradients", "[recurrence]"
   }
 }
 
+TEST_CASE("a number that is multiplied in a body runs on every kernel alike", "[recurrence]") {
+  const Cell cell{"fill times a matrix",
+                  [](const Vars& s, const Var& x, const Vars& w) -> RecurrenceStep {
+                    const Var n = tanh(s[0] + matmul(x, w[0])) + matmul(fill_like(s[0], 1), w[1]);
+                    return {.states = {n}, .ys = {n}};
+                  },
+                  false};
+  Problem p = make(cell, f64, false, kRagged);
+  const auto want =
+      Session(p.g, {.backend = "reference", .optimize = false}).run(p.outputs, p.feeds);
+  for (const bool optimize : {false, true}) {
+    const auto got = Session(p.g, {.optimize = optimize}).run(p.outputs, p.feeds);
+    for (size_t i = 0; i < got.size(); ++i) CHECK(largest_difference(got[i], want[i]) < 1e-12);
+  }
+}
+
+TEST_CASE("sums and shared operands that hold the row axis are refused", "[recurrence]") {
+  Problem p = make(cells()[0], f64, false, kRagged);
+  try {
+    recurrence({.states = {p.h0}, .xs = {p.x}, .end = p.end},
+               [](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                 return {.states = {s[0]}, .sums = {xs[0]}};
+               });
+    FAIL("accepted a sum over rows that may not run");
+  } catch (const Error& e) {
+    CHECK(e.code() == "recurrence.body.rows");
+  }
+}
+
+TEST_CASE("an output that leaves the loop is zero in the padding, whatever the weights hold",
+          "[recurrence]") {
+  for (const bool optimize : {false, true}) {
+    Graph g;
+    const Var x = g.placeholder("x", f64, {4, 2, 3});
+    const Var h0 = g.placeholder("h0", f64, {2, 3});
+    const Var end = g.placeholder("end", i32, {2});
+    const Var w = g.placeholder("w", f64, {3, 3});
+    const RecurrenceResult r =
+        recurrence({.states = {h0}, .xs = {x}, .end = end},
+                   [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                     const Var n = tanh(s[0] + xs[0]);
+                     return {.states = {n}, .ys = {matmul(n, w)}};
+                   });
+    Session s(g, {.optimize = optimize});
+    const Tensor y = s.run(r.ys[0], {{x, draw({4, 2, 3}, f64, -1, 1, 1)},
+                                     {h0, Tensor(f64, {2, 3})},
+                                     {end, Tensor::of<int32_t>({2}, {4, 1})},
+                                     {w, Tensor::full(f64, {3, 3}, kNan)}});
+    CHECK(std::isnan(y.at(0)));
+    for (int64_t t = 1; t < 4; ++t) CHECK(y.at((t * 2 + 1) * 3) == 0);
+  }
+}
+
+TEST_CASE("rows are fixed by whatever has them", "[recurrence]") {
+  Graph g;
+  const Var p = g.placeholder("p", f64, {2, 3});
+  const RecurrenceResult r =
+      recurrence({.per_row = {p}, .steps = 3},
+                 [](const Vars&, const Vars&, const Vars& rows) -> RecurrenceStep {
+                   return {.states = {}, .ys = {rows[0] * 2}};
+                 });
+  const Tensor y = Session(g).run(r.ys[0], {{p, Tensor::full(f64, {2, 3}, 1.5)}});
+  CHECK(y == Tensor::full(f64, {3, 2, 3}, 3));
+}
+
 }  // namespace
 }  // namespace rondo::test

@@ -2,7 +2,10 @@
 // begins with the op's name, names the operand, and leaves the graph as it was.
 #include <catch2/catch_test_macros.hpp>
 
+#include "check_gradient.h"
 #include "registry_samples.h"
+
+#include <rondo/runtime/session.h>
 
 using namespace rondo;
 using namespace rondo::test;
@@ -135,6 +138,73 @@ TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name",
   WARN("refused: " << ranks << " ranks, " << dims << " dimensions, " << dtypes << " dtypes, "
                    << missing << " missing operands, " << arities << " arities");
   for (const size_t n : {ranks, dims, dtypes, missing, arities}) CHECK(n > 20);
+}
+
+TEST_CASE("what symbols hide is refused by the same rule once values are bound",
+          "[registry][refusal]") {
+  size_t refused = 0, calls = 0, needs_numbers = 0;
+  for (const NamedSample& s : all_samples()) {
+    INFO(s.name);
+    const std::vector<ValueType> good = types_of(s.sample);
+    const Attributes attributes = attributes_of(*s.op, s.sample);
+    Graph g;
+    Vars in;
+    const Signature signature = s.op->signature(attributes);
+    for (size_t i = 0; i < good.size(); ++i) {
+      const ValueType& t = good[i];
+      const Slot& slot = signature.slot_of(i);
+      // A symbol of its own for each axis, but for 1 (symbols never broadcast) and for 4*H (no
+      // symbol is four others).
+      Shape open = t.shape;
+      for (size_t a = 0; a < open.size(); ++a) {
+        const bool whole = slot.any_shape ||
+                           (slot.axes.size() == open.size() && slot.axes[a].symbols().size() == 1 &&
+                            slot.axes[a] == Dim::symbol(slot.axes[a].symbols()[0]));
+        if (whole && !(open[a] == Dim(1))) open[a] = Dim::symbol(cat("S", i, "_", a));
+      }
+      in.push_back(t.present ? g.placeholder(cat("in", i), t.dtype, open) : Var());
+    }
+    Vars fetches;
+    try {
+      for (const Var& v : g.call(*s.op, in, attributes)) {
+        if (v) fetches.push_back(v);
+      }
+    } catch (const Error&) {
+      ++needs_numbers;  // a quotient, say
+      continue;
+    }
+    Session session(g, {.backend = "reference"}, one_thread());
+    const auto run = [&](const std::vector<ValueType>& types) -> std::string {
+      std::vector<Feed> feeds;
+      for (size_t i = 0; i < types.size(); ++i) {
+        if (types[i].present)
+          feeds.emplace_back(in[i], Tensor(types[i].dtype, bind(types[i].shape, {})));
+      }
+      try {
+        session.run(fetches, feeds);
+      } catch (const Error& e) {
+        return e.code();
+      }
+      return "";
+    };
+    CHECK(run(good) == "");
+    ++calls;
+    for (size_t i = 0; i < good.size(); ++i) {
+      for (size_t a = 0; a < good[i].shape.size() && good[i].present; ++a) {
+        std::vector<ValueType> bad = good;
+        if (in[i].shape()[a].is_constant()) continue;
+        bad[i].shape[a] = bad[i].shape[a] + Dim(1);
+        const auto wanted = ask(*s.op, attributes, bad);
+        if (!wanted) continue;
+        CAPTURE(i, a);
+        CHECK(run(bad) == wanted->code);
+        ++refused;
+      }
+    }
+  }
+  WARN(calls << " calls, " << refused << " refused when bound; " << needs_numbers
+             << " cannot be built without numbers");
+  CHECK(refused > 100);
 }
 
 TEST_CASE("every op refuses attributes that are unknown, of another type, out of range or required",

@@ -218,5 +218,93 @@ TEST_CASE("bf16 and f16 compute in f32 and round once an op", "[session]") {
   }
 }
 
+TEST_CASE("an amount that binds negative is refused, also behind a gradient", "[session]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {"T"});
+  const Var y = pad(x, 0, Dim("T") - 5, 0);
+  CHECK(refusal([&] { Session(g).run(y, {{x, Tensor(f32, {3})}}); }).first == "pad.amounts.range");
+  const Var d = gradients(sum(slice(x, 0, 0, 5)) + sum(x * x), {x})[0];
+  CHECK(refusal([&] { Session(g).run(d, {{x, Tensor(f32, {3})}}); }).first !=
+        "nothing was refused");
+  CHECK(Session(g).run(d, {{x, Tensor(f32, {6})}}).at(0) == 1);
+}
+
+TEST_CASE("an empty operand and a literal that would become another number are refused",
+          "[eager]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {2});
+  CHECK(refusal([&] { (void)(x + Var()); }).first == "operand.value.missing");
+  CHECK(refusal([&] { (void)(Tensor(f32, {2}) * Tensor()); }).first == "operand.value.missing");
+  const Tensor t = Tensor::of<int32_t>({3}, {0, 1, 2});
+  CHECK(refusal([&] { (void)(t < 0.5); }).first == "operand.literal.dtype");
+  CHECK((t * 2).at(2) == 4);
+}
+
+TEST_CASE("a variable keeps its value whatever other names it gets", "[session]") {
+  Graph g;
+  const Var w = g.variable("w", Tensor::full(f32, {1}, 1));
+  Session s(g);
+  s.run_and_update({}, {{w, w + 10}}, {});
+  (void)w.named("alias");
+  CHECK(w.name() == "w");
+  CHECK(s.run(w * 2, {}).at(0) == 22);
+  Graph other;
+  (void)other.variable("w", Tensor(f32, {1000}));
+  CHECK(refusal([&] {
+          Session t(other, {}, nullptr, s.store());
+          t.run(other.find("w"), {});
+        }).first == "variables.value.type");
+}
+
+TEST_CASE("gradients of operands whose sizes are only known later", "[autodiff]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {"B", 4});
+  const Var w = g.placeholder("w", f64, {5, 4});
+  const Vars d = gradients(sum(x * w), {x, w});
+  Session s(g);
+  const auto v = s.run(d, {{x, Tensor::full(f64, {5, 4}, 2)}, {w, Tensor::full(f64, {5, 4}, 3)}});
+  CHECK(v[0] == Tensor::full(f64, {5, 4}, 3));
+  CHECK(v[1] == Tensor::full(f64, {5, 4}, 2));
+  CHECK(refusal([&] { s.run(d, {{x, Tensor(f64, {4, 4})}, {w, Tensor(f64, {5, 4})}}); }).first !=
+        "nothing was refused");
+}
+
+TEST_CASE("a shape that is read alone is fixed by what is fed", "[session]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {"B", 2});
+  const Tensor in(f32, {3, 2});
+  CHECK(Session(g).run(gradients(sum(x), {x})[0], {{x, in}}) == Tensor::full(f32, {3, 2}, 1));
+}
+
+TEST_CASE("feeds and names that mean nothing are refused, not passed over", "[session]") {
+  Graph g, other;
+  const Var x = g.placeholder("x", f32, {2});
+  const Var y = other.placeholder("y", f32, {2});
+  const Tensor t(f32, {2});
+  const Var z = x * 2;
+  CHECK(refusal([&] { Session(g).run(z, {{x, t}, {y, t}}); }).first == "session.feed.placeholder");
+  CHECK(refusal([&] { Session(g).run(z, {{x, t}, {x, t}}); }).first == "session.feed.twice");
+  CHECK(refusal([&] { Session(g, {.kernel = "no.such"}).run(z, {{x, t}}); }).first ==
+        "plan.kernel.unknown");
+  CHECK(refusal([&] { (void)broadcast_to(Tensor(f32, {4, 3}), {3}); }).first ==
+        "broadcast_to.shape.broadcast");
+}
+
+TEST_CASE("an error of a run says where the op was built", "[session]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {4, 2});
+  const Var i = g.placeholder("i", i32, {1});
+  const Var y = gather(x, i);
+  const auto [code, text] = refusal(
+      [&] { Session(g).run(y, {{x, Tensor(f32, {4, 2})}, {i, Tensor::of<int32_t>({1}, {4})}}); });
+  CHECK(code == "gather.indices.range");
+  CHECK(text.find("built at tests/session.cc:") != std::string::npos);
+}
+
+TEST_CASE("the mean of many halves is right", "[session]") {
+  CHECK(mean(Tensor::full(f16, {70000}, 1)).item() == 1);
+  CHECK(mean(Tensor::full(bf16, {1001}, 3)).item() == 3);
+}
+
 }  // namespace
 }  // namespace rondo::test

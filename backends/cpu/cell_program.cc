@@ -96,6 +96,7 @@ class Compiler {
   // it.
   Place place_of(Value v) {
     Known& k = known_.at(v);
+    if (k.scalar) fail_internal("a number has no place in the engine");
     if (!k.place) k.place = home_of(v);
     return *k.place;
   }
@@ -152,7 +153,8 @@ class Compiler {
     const auto w = shared_.find(n.inputs[1]);
     if (n.attributes.flag("transpose_a") || w == shared_.end() || !per_row(n.inputs[0]))
       return false;
-    if (body_.graph.type(n.inputs[1]).shape.size() != 2) return false;
+    if (body_.graph.type(n.inputs[1]).shape.size() != 2 || known_.at(n.inputs[0]).scalar)
+      return false;
     const Value v{n.id, 0};
     const int at = ready(n.inputs[0]);
     const Place y = home_of(v);
@@ -166,7 +168,7 @@ class Compiler {
   bool last_axis(const Node& n) const { return axis_index(n.attributes.integer("axis"), 2) == 1; }
 
   bool take_view(const Node& n) {
-    if (!last_axis(n) || !per_row(n.inputs[0])) return false;
+    if (!last_axis(n) || !per_row(n.inputs[0]) || known_.at(n.inputs[0]).scalar) return false;
     const Place whole = place_of(n.inputs[0]);
     int64_t column = 0;
     if (n.op->name == "slice") {
