@@ -5,13 +5,15 @@
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/nn.h>
-#include <rondo/ops/random.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/register.h>
+#include <rondo/ops/rnn_common.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo {
 namespace {
+
+using namespace rnn_internal;
 
 // Which elementwise op an activation is, and which numbers it takes.
 struct Activation {
@@ -57,15 +59,11 @@ State step(const Call& call, const Var& x, const State& last, const Weights& w) 
   z = z + matmul(last.h, w.wr);
   const Vars gates = split(z, 4, -1);
   const Vars peep = w.wp ? split(w.wp, 3, -1) : Vars(3);
-  const auto with_peephole = [&](size_t gate, size_t p, const Var& c) {
-    return peep[p] ? gates[gate] + c * peep[p] : gates[gate];
-  };
-  const Var i = activate(call, "gate", with_peephole(0, 0, last.c));
-  const Var f = activate(call, "gate", with_peephole(1, 1, last.c));
+  const Var i = activate(call, "gate", with_peephole(gates[0], last.c, peep[0]));
+  const Var f = activate(call, "gate", with_peephole(gates[1], last.c, peep[1]));
   const Var g = activate(call, "cell", gates[2]);
-  Var c = f * last.c + i * g;
-  if (const double bound = call.number("cell_clip"); bound > 0) c = clip(c, -bound, bound);
-  const Var o = activate(call, "gate", with_peephole(3, 2, c));
+  const Var c = clipped(f * last.c + i * g, call.number("cell_clip"));
+  const Var o = activate(call, "gate", with_peephole(gates[3], c, peep[2]));
   return {o * activate(call, "out", c), c};
 }
 
@@ -107,16 +105,11 @@ std::string layer_signature(const Attributes& a) {
   const std::string &format = a.text("data_format"), &mode = a.text("direction_mode");
   const std::string d = bidirectional(a) ? "2," : "";
   const std::string h = mode == "BIDIR_CONCAT" ? "2*H" : "H";
-  const auto sequence = [&](const std::string& features) {
-    return format == "NTS"   ? "[B,T," + features + "]"
-           : format == "NST" ? "[B," + features + ",T]"
-                             : "[T,B," + features + "]";
-  };
-  const std::string y = mode == "BIDIR_EXTRA_DIM" ? "[T,2,B,H]" : sequence(h);
-  return "x" + sequence("I") + ", input_weights[" + d + "I,4*H], recurrent_weights[" + d +
-         "H,4*H], biases[" + d + "4*H]?, max_ts_length[B]:int?!, y_last[" + d + "B,H]?, c_last[" +
-         d + "B,H]?, peephole_weights[" + d + "3*H]? -> y" + y + ", last_h[" + d + "B,H], last_c[" +
-         d + "B,H]";
+  const std::string y = mode == "BIDIR_EXTRA_DIM" ? "[T,2,B,H]" : sequence_axes(format, h);
+  return "x" + sequence_axes(format, "I") + ", input_weights[" + d + "I,4*H], recurrent_weights[" +
+         d + "H,4*H], biases[" + d + "4*H]?, max_ts_length[B]:int?!, y_last[" + d +
+         "B,H]?, c_last[" + d + "B,H]?, peephole_weights[" + d + "3*H]? -> y" + y + ", last_h[" +
+         d + "B,H], last_c[" + d + "B,H]";
 }
 
 void check_layer(const InferContext& c) {
@@ -150,9 +143,7 @@ Direction run_direction(const Call& call, const Var& x, const Weights& w, const 
                         State first, bool reverse, bool align_end) {
   const Dim &steps = x.dim(0), &rows = x.dim(1), &hidden = w.wr.dim(0);
   const bool from_zero = !first.h && !first.c;
-  for (Var* s : {&first.h, &first.c}) {
-    if (!*s) *s = fill(x.graph(), x.dtype(), {rows, hidden}, 0);
-  }
+  for (Var* s : {&first.h, &first.c}) *s = state_or_zeros(*s, x, rows, hidden);
   RecurrenceInputs in{
       .states = {first.h, first.c}, .xs = {x}, .reverse = reverse, .origin = "lstm_layer"};
   if (lengths && align_end) {
@@ -178,28 +169,12 @@ Direction run_direction(const Call& call, const Var& x, const Weights& w, const 
   return d;
 }
 
-// Axes of x in the order time, batch, features; and back.
-struct Format {
-  std::string_view name;
-  std::vector<int64_t> to_time_major, from_time_major;
-};
-const Format& format_of(std::string_view name) {
-  static const Format kFormats[] = {{"TNS", {}, {}},
-                                    {"T2NS", {}, {}},
-                                    {"NTS", {1, 0, 2}, {1, 0, 2}},
-                                    {"NST", {2, 0, 1}, {1, 2, 0}}};
-  return *std::find_if(std::begin(kFormats), std::end(kFormats),
-                       [&](const Format& f) { return f.name == name; });
-}
-
 Vars lower_layer(const Call& c) {
-  const Format& format = format_of(c.text("data_format"));
+  const std::string& format = c.text("data_format");
   const std::string& mode = c.text("direction_mode");
-  const Var x = format.to_time_major.empty() ? c["x"] : transpose(c["x"], format.to_time_major);
+  const Var x = to_time_major(c["x"], format);
   Var lengths = c["max_ts_length"];
-  if (lengths)
-    lengths = apply("check_range", {lengths},
-                    {{"bounds", Shape{0, x.dim(0)}}, {"what", "lstm_layer.max_ts_length"}})[0];
+  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), "lstm_layer.max_ts_length");
   const Weights all{c["input_weights"], c["recurrent_weights"], c["biases"], c["peephole_weights"]};
 
   Var y, h, last_c;
@@ -229,7 +204,7 @@ Vars lower_layer(const Call& c) {
     if (c.flag("ret_last_h")) h = stack(d[0].h, d[1].h, 0);
     if (c.flag("ret_last_c")) last_c = stack(d[0].c, d[1].c, 0);
   }
-  if (y && !format.from_time_major.empty()) y = transpose(y, format.from_time_major);
+  if (y) y = from_time_major(y, format);
   return {c.flag("ret_full_sequence") ? y : Var(), c.flag("ret_last_h") ? h : Var(),
           c.flag("ret_last_c") ? last_c : Var()};
 }
@@ -252,9 +227,8 @@ Vars lower_cell(const Call& c) {
   const auto rows = [&](const Var& v) { return vector && v ? expand_dims(v, 0) : v; };
   const Var x = rows(c["x"]);
   State first{rows(c["y_last"]), rows(c["c_last"])};
-  for (Var* s : {&first.h, &first.c}) {
-    if (!*s) *s = fill(x.graph(), x.dtype(), {x.dim(0), c["recurrent_weights"].dim(0)}, 0);
-  }
+  for (Var* s : {&first.h, &first.c})
+    *s = state_or_zeros(*s, x, x.dim(0), c["recurrent_weights"].dim(0));
   const State s =
       step(c, x, first,
            {c["input_weights"], c["recurrent_weights"], c["biases"], c["peephole_weights"]});
@@ -317,17 +291,13 @@ std::vector<Sample> layer_samples() {
            "bidirectional"}};
 }
 
-std::string_view name_of(const auto& names, int value) {
-  if (value < 0 || static_cast<size_t>(value) >= names.size())
-    fail(Fault::kArgument, "lstm_layer.config.enum", "[lstm_layer] a configuration holds ", value,
-         ", which is no name of its enumeration");
-  return names[static_cast<size_t>(value)];
-}
-
 Attributes attributes_of(const LSTMLayerConfig& c, bool layer) {
-  Attributes a{{"gate_act", name_of(kActivationNames, static_cast<int>(c.gate_act))},
-               {"cell_act", name_of(kActivationNames, static_cast<int>(c.cell_act))},
-               {"out_act", name_of(kActivationNames, static_cast<int>(c.out_act))},
+  const auto name_of = [](std::span<const std::string_view> names, auto value) {
+    return rnn_internal::name_of(names, static_cast<int>(value), "lstm_layer");
+  };
+  Attributes a{{"gate_act", name_of(kActivationNames, c.gate_act)},
+               {"cell_act", name_of(kActivationNames, c.cell_act)},
+               {"out_act", name_of(kActivationNames, c.out_act)},
                {"cell_clip", c.cell_clip},
                {"gate_alpha", c.gate_alpha},
                {"gate_beta", c.gate_beta},
@@ -408,42 +378,27 @@ LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t
                                          DType dtype, bool peepholes) {
   const auto scope = g.scope(name);
   const int64_t directions = is_bidirectional(direction) ? 2 : 1;
-  // One tensor per direction and gate, joined: fans are those of a single gate's matrix.
-  const auto build = [&](int64_t rows, int64_t blocks, const auto& block) {
-    Tensor t(dtype, directions == 2 ? Dims{2, rows, blocks * hidden_size}
-                                    : Dims{rows, blocks * hidden_size});
-    for (int64_t d = 0; d < directions; ++d) {
-      for (int64_t k = 0; k < blocks; ++k) {
-        const Tensor part = block(k);
-        dispatch(dtype, [&]<class T>() {
-          for (int64_t r = 0; r < rows; ++r) {
-            std::copy_n(part.data<T>() + r * hidden_size, hidden_size,
-                        t.mutable_data<T>() + ((d * rows + r) * blocks + k) * hidden_size);
-          }
-        });
-      }
-    }
-    return t;
+  // One tensor for each direction, with the leading axis of the BIDIR modes.
+  const auto both = [&](const std::function<Tensor()>& one) {
+    if (directions == 1) return one();
+    const Tensor forward = one(), backward = one();
+    const Dims& d = forward.dims();
+    if (d.size() == 1)
+      return join_rows({forward.reshaped({1, d[0]}), backward.reshaped({1, d[0]})});
+    return join_rows({forward, backward}).reshaped({2, d[0], d[1]});
   };
-  const auto vector_of = [&](Tensor t) {
-    return directions == 2 ? t.reshaped({2, t.size() / 2}) : t.reshaped({t.size()});
-  };
-  constexpr int64_t kForget = 1;
+  constexpr int64_t kForget = 1, kNone = -1;
   LSTMLayerWeights<Var> w;
-  w.input_weights = g.variable("input_weights", build(input_size, 4, [&](int64_t) {
-                                 return init::glorot_uniform(g, {input_size, hidden_size},
-                                                             input_size, hidden_size, dtype);
-                               }));
-  w.recurrent_weights = g.variable("recurrent_weights", build(hidden_size, 4, [&](int64_t) {
-                                     return init::orthogonal(g, hidden_size, hidden_size, dtype);
-                                   }));
-  w.biases = g.variable("biases", vector_of(build(1, 4, [&](int64_t k) {
-                          return Tensor::full(dtype, {1, hidden_size}, k == kForget ? 1 : 0);
-                        })));
+  w.input_weights = g.variable(
+      "input_weights", both([&] { return glorot_gates(g, input_size, hidden_size, 4, dtype); }));
+  w.recurrent_weights =
+      g.variable("recurrent_weights",
+                 both([&] { return orthogonal_gates(g, hidden_size, hidden_size, 4, dtype); }));
+  w.biases =
+      g.variable("biases", both([&] { return gate_biases(hidden_size, 4, kForget, dtype); }));
   if (peepholes)
     w.peephole_weights = g.variable(
-        "peephole_weights",
-        vector_of(build(1, 3, [&](int64_t) { return Tensor(dtype, {1, hidden_size}); })));
+        "peephole_weights", both([&] { return gate_biases(hidden_size, 3, kNone, dtype); }));
   return w;
 }
 

@@ -16,5 +16,9 @@ void register_shape(OpRegistry& r);
 void register_nn(OpRegistry& r);
 void register_recurrence(OpRegistry& r);
 void register_lstm(OpRegistry& r);
+void register_lstm_block(OpRegistry& r);
+void register_lstmp(OpRegistry& r);
+void register_gru(OpRegistry& r);
+void register_sru(OpRegistry& r);
 
 }  // namespace rondo

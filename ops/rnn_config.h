@@ -11,6 +11,8 @@ namespace rondo {
 /// Layout of a sequence: T time, N batch, S features. T2NS: TNS, results with a direction axis
 /// [T,2,N,S].
 enum LSTMDataFormat { TNS, NTS, NST, T2NS };
+/// Layout of a sequence of lstm_block.
+enum class RnnDataFormat { TNS, NST, NTS };
 /// BWD runs each row from the end of the array (padding, if any, at its front); the backward half
 /// of the BIDIR modes runs from each row's own last step (padding at the end).
 enum LSTMDirectionMode { FWD, BWD, BIDIR_SUM, BIDIR_CONCAT, BIDIR_EXTRA_DIM };
@@ -33,6 +35,7 @@ enum class LSTMActivations {
 };
 
 inline constexpr std::array<std::string_view, 4> kDataFormatNames{"TNS", "NTS", "NST", "T2NS"};
+inline constexpr std::array<std::string_view, 3> kRnnDataFormatNames{"TNS", "NST", "NTS"};
 inline constexpr std::array<std::string_view, 5> kDirectionNames{"FWD", "BWD", "BIDIR_SUM",
                                                                  "BIDIR_CONCAT", "BIDIR_EXTRA_DIM"};
 inline constexpr std::array<std::string_view, 11> kActivationNames{
@@ -55,6 +58,28 @@ struct LSTMLayerConfig {
   double gate_alpha = 0, gate_beta = 0;
   double cell_alpha = 0, cell_beta = 0;
   double out_alpha = 0, out_beta = 0;
+};
+
+/// Configuration of lstm_cell and lstm_block.
+struct LSTMConfiguration {
+  bool peep_hole = false;  ///< the gates see the cell state, through the peephole weights
+  RnnDataFormat data_format = RnnDataFormat::TNS;  ///< of lstm_block
+  double forget_bias = 0;                          ///< added to the forget gate
+  double clipping_cell_value = 0;  ///< the cell state is kept in +-this; 0 or less = off
+};
+
+/// Configuration of lstmp_cell and lstmp.
+struct LSTMPConfig {
+  bool peep_hole = false;          ///< the gates see the cell state, through peephole_weights
+  bool projection = false;         ///< the output is multiplied with projection_weights
+  double forget_bias = 0;          ///< added to the forget gate
+  double clipping_cell_value = 0;  ///< the cell state is kept in +-this; 0 or less = off
+  double clipping_proj_value = 0;  ///< the same of the projected output
+};
+
+/// Configuration of gru_layer.
+struct GRULayerConfig {
+  bool linear_before_reset = false;  ///< the reset gate acts after the recurrent product
 };
 
 }  // namespace rondo

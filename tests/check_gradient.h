@@ -28,6 +28,7 @@ struct GradientOptions {
   double floor = 1e-2;
   CompileOptions compile = {.backend = "reference"};
   RunOptions run = {};
+  Vars fixed = {};  ///< placeholders that take no gradient
 };
 
 struct GradientReport {
@@ -71,7 +72,9 @@ inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::v
   Vars by;
   std::vector<size_t> feed_of;
   for (size_t i = 0; i < feeds.size(); ++i) {
-    if (!is_float(feeds[i].second.dtype())) continue;
+    const auto is = [&](const Var& v) { return v.same(feeds[i].first); };
+    if (!is_float(feeds[i].second.dtype()) || std::any_of(o.fixed.begin(), o.fixed.end(), is))
+      continue;
     by.push_back(feeds[i].first);
     feed_of.push_back(i);
   }

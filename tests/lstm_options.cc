@@ -9,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
+#include "op_run.h"
 #include "pairwise.h"
 #include "registry_samples.h"
 
@@ -140,40 +141,10 @@ std::vector<Layer> layers() {
   return r;
 }
 
-std::vector<Tensor> in_dtype(const std::vector<Tensor>& list, DType t) {
-  std::vector<Tensor> r;
-  for (const Tensor& v : list) r.push_back(v && is_float(v.dtype()) ? v.to(t) : v);
-  return r;
-}
-
-// Results that were asked for, then gradients by every float operand.
 std::vector<Tensor> run(const Layer& l, const std::vector<Tensor>& inputs,
                         const CompileOptions& options,
                         const std::vector<Tensor>* cotangents = nullptr) {
-  const OpGraph g = graph_of(op(), l.attributes, inputs);
-  Vars fetches = g.present(), by, weights;
-  for (const Var& v : g.inputs) {
-    if (v && is_float(v.dtype())) by.push_back(v);
-  }
-  for (size_t i = 0; i < fetches.size(); ++i) {
-    const Dims dims = bind(fetches[i].shape(), {});
-    weights.push_back(Graph(g.graph).constant(
-        cotangents != nullptr ? (*cotangents)[i] : draw(dims, fetches[i].dtype(), -1, 1, 50 + i)));
-  }
-  const Vars d = vjp(fetches, weights, by);
-  for (size_t i = 0; i < d.size(); ++i) fetches.push_back(d[i] ? d[i] : fill_like(by[i], 0));
-  return Session(g.graph, options, one_thread()).run(fetches, g.feeds);
-}
-
-// The largest difference, relative to the largest value of the tensor.
-double distance(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.dims() == b.dims());
-  double most = 0, largest = 1;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    most = std::max(most, std::isnan(a.at(i) - b.at(i)) ? HUGE_VAL : std::abs(a.at(i) - b.at(i)));
-    largest = std::max(largest, std::abs(b.at(i)));
-  }
-  return most / largest;
+  return results_and_gradients(op(), l.attributes, inputs, options, cotangents);
 }
 
 // Calls f(t, b, offset) for each element of a tensor whose axes are those of x or y: time, batch

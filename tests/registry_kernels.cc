@@ -122,10 +122,7 @@ struct Whole {
 Whole with_gradients(const NamedSample& s, const std::vector<Tensor>& inputs) {
   Whole w{graph_of(*s.op, s.sample.attributes, inputs), {}};
   w.fetches = w.g.present();
-  Vars by;
-  for (const Var& v : w.g.inputs) {
-    if (v && is_float(v.dtype())) by.push_back(v);
-  }
+  const Vars by = float_operands(*s.op, w.g).with_gradient;
   const Var loss = weighted_sum(w.g.outputs, 4);
   if (!loss || by.empty()) return w;
   for (const Var& d : gradients(loss, by)) w.fetches.push_back(d);

@@ -98,6 +98,19 @@ inline OpGraph graph_of(const OpDef& op, const Attributes& attributes,
   return r;
 }
 
+/// The float operands of an op's graph, split by whether the op gives them a gradient.
+struct FloatOperands {
+  Vars with_gradient, without;
+};
+inline FloatOperands float_operands(const OpDef& op, const OpGraph& g) {
+  FloatOperands r;
+  for (size_t i = 0; i < g.inputs.size(); ++i) {
+    if (!g.inputs[i] || !is_float(g.inputs[i].dtype())) continue;
+    (op.parsed.slot_of(i).differentiable ? r.with_gradient : r.without).push_back(g.inputs[i]);
+  }
+  return r;
+}
+
 /// The attributes of a sample with all defaults.
 inline Attributes attributes_of(const OpDef& op, const Sample& s) {
   return complete_attributes(InferContext(op, op.parsed, s.attributes, {}, "", {}), s.attributes);
@@ -206,6 +219,10 @@ inline std::vector<NamedSample> enlarged(const NamedSample& s, int64_t factor) {
   r.name += cat(" times ", factor);
   for (Sample::Input& in : r.sample.inputs) {
     for (int64_t& d : in.dims) d = d > 1 ? d * factor : d;
+    if (s.op->lower && in.dims.size() == 2 && is_float(in.dtype)) {
+      in.low /= std::sqrt(static_cast<double>(factor));
+      in.high /= std::sqrt(static_cast<double>(factor));
+    }
   }
   return detail::accepted(*s.op, r.sample) ? std::vector<NamedSample>{r}
                                            : std::vector<NamedSample>{};

@@ -50,11 +50,14 @@ class Compiler {
     double number = 0;
   };
 
-  bool per_row(Value v) const {
+  bool rows_of(Value v, DType dtype) const {
     const ValueType& t = body_.graph.type(v);
-    return t.dtype == program_.dtype && t.shape.size() == 2 && t.shape[0] == Dim::symbol(symbol_) &&
+    return t.dtype == dtype && t.shape.size() == 2 && t.shape[0] == Dim::symbol(symbol_) &&
            t.shape[1].is_constant();
   }
+  bool per_row(Value v) const { return rows_of(v, program_.dtype); }
+  // Booleans stand only between elementwise ops: the derivative of a clip has some.
+  bool flags(Value v) const { return rows_of(v, boolean); }
   int64_t width(Value v) const { return body_.graph.type(v).shape.back().constant(); }
 
   bool place_inputs() {
@@ -70,14 +73,14 @@ class Compiler {
         shared_[v] = i - layout_.first_shared();
         continue;
       }
-      if (!per_row(v)) return false;
+      if (!per_row(v) && (i < layout_.states || !flags(v))) return false;
       const Home home = i < layout_.states            ? Home::kState
                         : i < layout_.first_per_row() ? Home::kX
                                                       : Home::kPerRow;
       const size_t first = i < layout_.states            ? 0
                            : i < layout_.first_per_row() ? layout_.first_x()
                                                          : layout_.first_per_row();
-      known_[v].place = Place{home, i - first, 0, width(v)};
+      known_[v].place = Place{home, i - first, 0, width(v), nullptr, flags(v)};
       if (i < layout_.states) program_.state_widths.push_back(width(v));
     }
     return true;
@@ -102,13 +105,16 @@ class Compiler {
   }
   Place home_of(Value v) {
     const std::optional<Place> y = y_place(v);
-    return y ? *y : new_buffer(width(v));
+    if (y) return *y;
+    Place p = new_buffer(width(v));
+    p.flags = flags(v);
+    return p;
   }
   // An output of the step that somebody uses can be written where it belongs.
   std::optional<Place> y_place(Value v) const {
     for (size_t i = 0; i < layout_.ys; ++i) {
       if (body_.outputs[layout_.states + i] == v && call_.out[i].present)
-        return Place{Home::kY, i, 0, width(v)};
+        return Place{Home::kY, i, 0, width(v), nullptr, flags(v)};
     }
     return std::nullopt;
   }
@@ -125,7 +131,8 @@ class Compiler {
       return n.outputs[0].dtype == program_.dtype;
     }
     for (size_t k = 0; k < n.outputs.size(); ++k) {
-      if (!per_row({n.id, static_cast<int32_t>(k)})) return false;
+      const Value v{n.id, static_cast<int32_t>(k)};
+      if (!per_row(v) && !flags(v)) return false;
     }
     if (n.op->name == "matmul") return take_product(n);
     if (n.op->name == "split" || n.op->name == "slice") return take_view(n);
@@ -290,9 +297,12 @@ class Compiler {
         g.outputs.push_back(*known_.at(v).place);
       }
       if (results.empty()) continue;
-      const std::vector<DType> in(g.inputs.size(), program_.dtype),
-          out(results.size(), program_.dtype);
-      g.program = std::make_unique<TileProgram>(p, results, in, out);
+      const auto types = [&](const std::vector<Place>& places) {
+        std::vector<DType> t;
+        for (const Place& at : places) t.push_back(at.flags ? boolean : program_.dtype);
+        return t;
+      };
+      g.program = std::make_unique<TileProgram>(p, results, types(g.inputs), types(g.outputs));
       if (!g.program->fits()) return false;
       stage(key.first).groups.push_back(std::move(g));
     }
@@ -313,7 +323,7 @@ class Compiler {
       const Known& k = known_.at(v);
       if (!k.place) return false;
       if (k.place->home == Home::kY && k.place->index == i) continue;
-      program_.ends.push_back({*k.place, Place{Home::kY, i, 0, width(v)}});
+      program_.ends.push_back({*k.place, Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
     }
     return true;
   }

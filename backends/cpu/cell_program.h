@@ -32,6 +32,7 @@ struct Place {
   int64_t column = 0;  ///< first element in the row
   int64_t width = 0;   ///< elements
   const std::byte* constant = nullptr;
+  bool flags = false;  ///< booleans, a byte each, not numbers
 };
 
 struct CellProgram {

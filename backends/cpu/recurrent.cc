@@ -141,10 +141,12 @@ class Recurrent final : public PreparedKernel {
       return n;
     }
 
+    size_t size(const Place& p) const { return p.flags ? sizeof(bool) : k_.element_; }
+
     // Row `i` of the active ones in a place.
     std::byte* at(const Place& p, int64_t i) const {
       const int64_t row = active_[i];
-      const auto column = static_cast<size_t>(p.column) * k_.element_;
+      const size_t column = static_cast<size_t>(p.column) * size(p);
       const auto slice = [&](const View& v) {
         return v.data + static_cast<size_t>(t_ * k_.rows_ + row) * row_bytes(*v.type, 2) + column;
       };
@@ -177,7 +179,7 @@ class Recurrent final : public PreparedKernel {
 
     void copy(const Place& from, const Place& to) const {
       for (int64_t i = 0; i < active_count_; ++i)
-        std::memcpy(at(to, i), at(from, i), static_cast<size_t>(to.width) * k_.element_);
+        std::memcpy(at(to, i), at(from, i), static_cast<size_t>(to.width) * size(to));
     }
 
     void step() {
@@ -222,10 +224,11 @@ class Recurrent final : public PreparedKernel {
       const int64_t tile = g.program->tile();
       for (int64_t i = 0; i < active_count_; ++i) {
         for (int64_t c = 0; c < g.width; c += tile) {
-          const size_t offset = static_cast<size_t>(c) * k_.element_;
-          for (size_t k = 0; k < g.inputs.size(); ++k) frame.input(k, at(g.inputs[k], i) + offset);
-          for (size_t k = 0; k < g.outputs.size(); ++k)
-            frame.output(k, at(g.outputs[k], i) + offset);
+          const auto from = [&](const Place& p) {
+            return at(p, i) + static_cast<size_t>(c) * size(p);
+          };
+          for (size_t k = 0; k < g.inputs.size(); ++k) frame.input(k, from(g.inputs[k]));
+          for (size_t k = 0; k < g.outputs.size(); ++k) frame.output(k, from(g.outputs[k]));
           g.program->run(frame, std::min(tile, g.width - c));
         }
       }
