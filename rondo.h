@@ -21,6 +21,7 @@
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/register.h>
+#include <rondo/ops/rnn.h>
 #include <rondo/ops/shape.h>
 #include <rondo/ops/sru.h>
 #include <rondo/proto/bundle.h>

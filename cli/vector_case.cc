@@ -20,9 +20,9 @@ using Json = nlohmann::json;
 constexpr std::array<std::string_view, 6> kSystems{"libnd4j", "MXNet",   "SameDiff",
                                                    "ONNX",    "PyTorch", "Keras"};
 
-// Configuration that only says which tensors are there.
-constexpr std::array<std::string_view, 5> kPresence{"hasBiases", "hasSeqLen", "hasInitH",
-                                                    "hasInitC", "hasPH"};
+// Configuration that is no attribute: which tensors are there, and how the values were made.
+constexpr std::array<std::string_view, 6> kPresence{"hasBiases", "hasSeqLen", "hasInitH",
+                                                    "hasInitC",  "hasPH",     "training"};
 
 struct DTypeNumbers {
   DType dtype;

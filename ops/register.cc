@@ -12,6 +12,7 @@ OpRegistry& registry() {
     register_nn(*p);
     register_recurrence(*p);
     register_lstm(*p);
+    register_rnn(*p);
     register_lstm_block(*p);
     register_lstmp(*p);
     register_gru(*p);

@@ -16,6 +16,7 @@ void register_shape(OpRegistry& r);
 void register_nn(OpRegistry& r);
 void register_recurrence(OpRegistry& r);
 void register_lstm(OpRegistry& r);
+void register_rnn(OpRegistry& r);
 void register_lstm_block(OpRegistry& r);
 void register_lstmp(OpRegistry& r);
 void register_gru(OpRegistry& r);

@@ -28,9 +28,9 @@ struct Totals {
   size_t passed = 0, failed = 0, left_out = 0, gradients = 0;
 };
 
-Totals verify_all(const VerifyOptions& options) {
+Totals verify_all(const VerifyOptions& options, const std::string& folder = kFolder) {
   Totals t;
-  for (const std::string& path : vector_files(kFolder)) {
+  for (const std::string& path : vector_files(folder)) {
     const auto r = verify_file(path, options);
     REQUIRE(r);
     INFO(ending(path));
@@ -107,7 +107,7 @@ TEST_CASE("vectors: f64 passes in a graph and eagerly, results and gradients", "
   const bool optimize = GENERATE(true, false);
   CAPTURE(backend, optimize);
   const Totals t = verify_all(both_forms(f64, {.backend = backend, .optimize = optimize}));
-  CHECK(t.passed == 145);
+  CHECK(t.passed == 193);  // 145 of ND4J, 48 of MXNet
   CHECK(t.left_out == 0);
   CHECK(t.gradients > 800);
 }
@@ -115,14 +115,15 @@ TEST_CASE("vectors: f64 passes in a graph and eagerly, results and gradients", "
 TEST_CASE("vectors: f32 passes in a graph and eagerly, results and gradients", "[vectors]") {
   const std::string backend = GENERATE("cpu", "reference");
   CAPTURE(backend);
-  CHECK(verify_all(both_forms(f32, {.backend = backend})).passed == 145);
+  CHECK(verify_all(both_forms(f32, {.backend = backend})).passed == 193);
 }
 
 TEST_CASE("vectors: the half formats pass, but for cases that stand too near to a kink",
           "[vectors]") {
   const DType dtype = GENERATE(bf16, f16);
   CAPTURE(dtype);
-  const Totals t = verify_all(both_forms(dtype, {}));
+  // The files of MXNet do not say how near to a kink they stand.
+  const Totals t = verify_all(both_forms(dtype, {}), kFolder + "/nd4j");
   CHECK(t.passed + t.left_out == 145);
   CHECK(t.passed > 110);
 }

@@ -1,0 +1,389 @@
+#include <rondo/ops/rnn.h>
+
+#include <array>
+#include <cmath>
+
+#include <rondo/graph/checked.h>
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/linear.h>
+#include <rondo/ops/nn.h>
+#include <rondo/ops/random.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/ops/register.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo {
+namespace {
+
+struct Mode {
+  std::string_view name;
+  int64_t gates;
+};
+constexpr std::array<Mode, 4> kModes{{{"rnn_relu", 1}, {"rnn_tanh", 1}, {"lstm", 4}, {"gru", 3}}};
+
+int64_t gates_of(std::string_view mode) {
+  for (const Mode& m : kModes) {
+    if (m.name == mode) return m.gates;
+  }
+  fail_internal("unknown mode ", mode);
+}
+
+// The numbers that the packed layout depends on.
+struct Sizes {
+  int64_t layers, directions, hidden, recurrent, gates, projection;
+
+  static Sizes of(int64_t layers, bool bidirectional, int64_t hidden, int64_t projection,
+                  std::string_view mode) {
+    return {layers,         bidirectional ? 2 : 1,
+            hidden,         projection != 0 ? projection : hidden,
+            gates_of(mode), projection};
+  }
+  static Sizes of(const Attributes& a) {
+    return of(a.integer("num_layers"), a.flag("bidirectional"), a.integer("state_size"),
+              a.integer("projection_size"), a.text("mode"));
+  }
+  int64_t rows() const { return checked_mul(gates, hidden); }
+  int64_t width() const { return checked_mul(directions, recurrent); }  // of a layer's output
+  // Elements of one (layer, direction)'s weights, for the first layer without the part that grows
+  // with I.
+  int64_t weights(bool first) const {
+    int64_t n = checked_mul(rows(), recurrent);
+    if (!first) n = checked_add(n, checked_mul(rows(), width()));
+    return checked_add(n, checked_mul(projection, hidden));
+  }
+  int64_t per_input() const { return checked_mul(directions, rows()); }
+  // N = per_input() * I + constant_part().
+  int64_t constant_part() const {
+    const int64_t all_weights = checked_add(weights(true), checked_mul(layers - 1, weights(false)));
+    return checked_mul(directions,
+                       checked_add(all_weights, checked_mul(checked_mul(2, layers), rows())));
+  }
+};
+
+// Takes the packed vector apart, piece after piece.
+class Unpacker {
+ public:
+  Unpacker(Var packed, Dim at) : packed_(std::move(packed)), at_(std::move(at)) {}
+  Var take(const Shape& shape) {
+    Dim n(1);
+    for (const Dim& d : shape) n = n * d;
+    const Dim end = at_ + n;
+    const Var piece = slice(packed_, 0, at_, end);
+    at_ = end;
+    return shape.size() == 1 ? piece : reshape(piece, shape);
+  }
+
+ private:
+  Var packed_;
+  Dim at_;
+};
+
+struct Cell {
+  Var wx, wh, wr, bx, bh;
+};
+
+RecurrenceStep step(const Call& c, const Var& x, const Vars& s, const Cell& w) {
+  const std::string& mode = c.text("mode");
+  const Var& h = s[0];
+  const Var a = matmul(x, w.wx, {.transpose_b = true}) + w.bx;
+  const Var u = matmul(h, w.wh, {.transpose_b = true}) + w.bh;
+  if (mode == "rnn_relu" || mode == "rnn_tanh") {
+    const Var next = mode == "rnn_relu" ? relu(a + u) : tanh(a + u);
+    return {.states = {next}, .ys = {next}};
+  }
+  if (mode == "gru") {
+    const Vars ga = split(a, 3, -1), gu = split(u, 3, -1);
+    const Var r = sigmoid(ga[0] + gu[0]);
+    const Var z = sigmoid(ga[1] + gu[1]);
+    const Var n = tanh(ga[2] + r * gu[2]);
+    const Var next = (1 - z) * n + z * h;
+    return {.states = {next}, .ys = {next}};
+  }
+  const Vars gates = split(a + u, 4, -1);
+  Var cell = sigmoid(gates[1]) * s[1] + sigmoid(gates[0]) * tanh(gates[2]);
+  const double low = c.number("lstm_state_clip_min"), high = c.number("lstm_state_clip_max");
+  if (std::isfinite(low)) {
+    if (c.flag("lstm_state_clip_nan")) cell = where(not_equal(cell, cell), low, cell);
+    cell = clip(cell, low, high);
+  }
+  Var next = sigmoid(gates[3]) * tanh(cell);
+  if (w.wr) next = matmul(next, w.wr, {.transpose_b = true});
+  return {.states = {next, cell}, .ys = {next}};
+}
+
+Vars lower_rnn(const Call& c) {
+  const Sizes z = Sizes::of(c.attributes());
+  const bool lstm = c.text("mode") == "lstm";
+  Var x = c["data"];
+  const Dim steps = x.dim(0), rows = x.dim(1), inputs = x.dim(2);
+  Var lengths = c["sequence_length"];
+  if (lengths)
+    lengths = apply("check_range", {lengths},
+                    {{"bounds", Shape{1, steps}}, {"what", "rnn.sequence_length"}})[0];
+
+  std::vector<Cell> cells(static_cast<size_t>(z.layers * z.directions));
+  Unpacker weights(c["parameters"], 0);
+  for (size_t k = 0; k < cells.size(); ++k) {
+    const bool first = static_cast<int64_t>(k) < z.directions;
+    cells[k].wx = weights.take({z.rows(), first ? inputs : Dim(z.width())});
+    cells[k].wh = weights.take({z.rows(), z.recurrent});
+    if (z.projection != 0) cells[k].wr = weights.take({z.projection, z.hidden});
+  }
+  for (Cell& w : cells) {
+    w.bx = weights.take({z.rows()});
+    w.bh = weights.take({z.rows()});
+  }
+
+  const auto state_row = [](const Var& all, int64_t k) {
+    return squeeze(slice(all, 0, k, k + 1), 0);
+  };
+  Vars last_h, last_c;
+  for (int64_t l = 0; l < z.layers; ++l) {
+    if (l > 0) {
+      if (const Var& mask = c["dropout_mask"]) {
+        x = x * squeeze(slice(mask, 0, l - 1, l), 0);
+      } else if (c.number("p") > 0) {
+        x = apply("dropout", {x},
+                  {{"rate", c.number("p")}, {"stream", c.integer("stream") + l - 1}})[0];
+      }
+    }
+    Vars outputs;
+    for (int64_t d = 0; d < z.directions; ++d) {
+      const int64_t k = l * z.directions + d;
+      RecurrenceInputs in{.states = {state_row(c["state"], k)},
+                          .xs = {x},
+                          .end = lengths,
+                          .reverse = d == 1,
+                          .origin = "rnn"};
+      if (lstm) in.states.push_back(state_row(c["state_cell"], k));
+      const RecurrenceResult r = recurrence(in, [&](const Vars& s, const Vars& xs, const Vars&) {
+        return step(c, xs[0], s, cells[static_cast<size_t>(k)]);
+      });
+      outputs.push_back(r.ys[0]);
+      last_h.push_back(expand_dims(r.finals[0], 0));
+      if (lstm) last_c.push_back(expand_dims(r.finals[1], 0));
+    }
+    x = outputs.size() == 1 ? outputs[0] : concat(outputs, -1);
+  }
+  const bool states = c.flag("state_outputs");
+  return {x, states ? concat(last_h, 0) : Var(), states && lstm ? concat(last_c, 0) : Var()};
+}
+
+std::string rnn_signature(const Attributes& a) {
+  const Sizes z = Sizes::of(a);
+  const bool lstm = a.text("mode") == "lstm";
+  const std::string ld = std::to_string(checked_mul(z.layers, z.directions));
+  const std::string r = std::to_string(z.recurrent), h = std::to_string(z.hidden),
+                    dr = std::to_string(z.width());
+  // A state_cell of another mode is refused by check_rnn, with its reason.
+  return cat("data[T,B,I], parameters[", z.per_input(), "*I+", z.constant_part(), "], state[", ld,
+             ",B,", r, "], state_cell[", ld, ",B,", h, "]", lstm ? "" : "?",
+             ", sequence_length[B]:int?!, dropout_mask[", z.layers - 1, ",T,B,", dr,
+             "]?! -> output[T,B,", dr, "], state_output[", ld, ",B,", r, "], statecell_output[", ld,
+             ",B,", h, "]");
+}
+
+void check_rnn(const InferContext& c) {
+  const Attributes& a = c.attributes();
+  const std::string& mode = a.text("mode");
+  const bool lstm = mode == "lstm";
+  if (!lstm && c.has(3))
+    c.refuse("state_cell", "mode", "mode ", mode, " has no cell state, but state_cell was given");
+  const int64_t p = a.integer("projection_size");
+  if (p != 0 && !lstm)
+    c.refuse("projection_size", "mode", "projection_size is ", p,
+             ", but only mode lstm has a projection, not ", mode);
+  if (p > a.integer("state_size"))
+    c.refuse("projection_size", "range", "projection_size is ", p,
+             ", but must be at most state_size = ", a.integer("state_size"));
+  const double low = a.number("lstm_state_clip_min"), high = a.number("lstm_state_clip_max");
+  const bool some = std::isfinite(low) || std::isfinite(high);
+  if (some && !lstm)
+    c.refuse("lstm_state_clip_min", "mode",
+             "a clip range is given, but only mode lstm has a cell state, not ", mode);
+  if (some && !(std::isfinite(low) && std::isfinite(high)))
+    c.refuse("lstm_state_clip_min", "both",
+             "lstm_state_clip_min and lstm_state_clip_max go together, only one is given");
+  if (some && low > high)
+    c.refuse("lstm_state_clip_min", "range", "lstm_state_clip_min is ", low,
+             ", above lstm_state_clip_max = ", high);
+  if (a.flag("use_sequence_length") != c.has(4)) {
+    c.refuse("sequence_length", "use", "use_sequence_length is ",
+             a.flag("use_sequence_length") ? "true" : "false", ", but sequence_length was ",
+             c.has(4) ? "" : "not ", "given");
+  }
+  if (c.has(0) && c[0].shape.size() == 3) {
+    constexpr std::string_view kAxes[] = {"T", "B", "I"};
+    for (size_t i = 0; i < 3; ++i) {
+      if (c[0].shape[i] == Dim(0))
+        c.refuse("data", "empty", "data has shape ", to_string(c[0].shape), ", but ", kAxes[i],
+                 " must not be 0");
+    }
+  }
+}
+
+std::vector<ValueType> infer_rnn(const InferContext& c) {
+  std::vector<ValueType> r = infer_by_signature(c, true);
+  r[1].present = c.attributes().flag("state_outputs");
+  r[2].present = r[1].present && c.attributes().text("mode") == "lstm";
+  return r;
+}
+
+std::vector<Alias> rnn_aliases() {
+  std::vector<Alias> r{{"MXNet", "RNN", ""}};
+  for (const char* same : {"data",
+                           "parameters",
+                           "state",
+                           "state_cell",
+                           "sequence_length",
+                           "dropout_mask",
+                           "output",
+                           "state_output",
+                           "statecell_output",
+                           "state_size",
+                           "num_layers",
+                           "mode",
+                           "bidirectional",
+                           "state_outputs",
+                           "p",
+                           "projection_size",
+                           "use_sequence_length",
+                           "lstm_state_clip_min",
+                           "lstm_state_clip_max",
+                           "lstm_state_clip_nan"}) {
+    r.push_back({"MXNet", same, same});
+  }
+  return r;
+}
+
+std::vector<Sample> rnn_samples() {
+  const Sample::Input none{{}, 0, 0, f64, {}, true};
+  const Sample::Input lengths{{2}, 0, 0, i32, {3, 1}};
+  // N = D G H (I + R + 2) + (L-1) D G H (D R + R + 2) [+ P H L D]
+  return {{{{{3, 2, 2}}, {{12}}, {{1, 2, 2}}, none, none, none},
+           {{"state_size", 2}, {"num_layers", 1}, {"mode", "rnn_tanh"}, {"state_outputs", true}},
+           "rnn_tanh"},
+          {{{{3, 2, 2}}, {{3 * 2 * 6 * 2 + 3 * 2 * 8 * 2}}, {{4, 2, 2}}, none, lengths, none},
+           {{"state_size", 2},
+            {"num_layers", 2},
+            {"mode", "gru"},
+            {"bidirectional", true},
+            {"use_sequence_length", true}},
+           "gru, two layers, both directions, lengths"},
+          {{{{3, 2, 2}}, {{4 * 3 * (2 + 2 + 2) + 2 * 3}}, {{1, 2, 2}}, {{1, 2, 3}}, none, none},
+           {{"state_size", 3},
+            {"num_layers", 1},
+            {"mode", "lstm"},
+            {"projection_size", 2},
+            {"state_outputs", true},
+            {"lstm_state_clip_min", -0.9},
+            {"lstm_state_clip_max", 0.8}},
+           "lstm, projection, clip"}};
+}
+
+}  // namespace
+
+void register_rnn(OpRegistry& r) {
+  constexpr double kInfinity = rnn::RnnConfig::kUnbounded;
+  std::vector<std::string> modes;
+  for (const Mode& m : kModes) modes.emplace_back(m.name);
+  r.add(
+      {.name = "rnn",
+       .sig = "data[T,B,I], parameters[N], state[S,B,R], state_cell[S,B,H]?, "
+              "sequence_length[B]:int?!, dropout_mask[L,T,B,W]?! -> output[T,B,W], "
+              "state_output[S,B,R], statecell_output[S,B,H]",
+       .doc =
+           R"(Stacked recurrent layers, one or both directions, weights packed in one vector. With a = Wx x_t + bx, u = Wh h + bh:
+    rnn_relu, rnn_tanh: h' = act(a + u)
+    lstm (i, f, g, o):  c' = clip(s(a_f + u_f) c + s(a_i + u_i) tanh(a_g + u_g));  h' = [Wr] (s(a_o + u_o) tanh(c'))
+    gru (r, z, n):      h' = (1 - z) n + z h,  n = tanh(a_n + r u_n)
+Layer l reads the output of layer l - 1, after dropout in training runs. Past the end of a row outputs are 0; a row has at least
+one step. S = L*D rows of state, row l*D+d; R = projection_size, else state_size; W = D*R.
+Source: Apache MXNet 1.9.1, operator RNN; cuDNN.)",
+       .attributes =
+           {{"state_size", 1, "H", {}, 1, {}, true},
+            {"num_layers", 1, "L", {}, 1, 4096, true},
+            {"mode", "lstm", "cell", modes, {}, {}, true},
+            {"bidirectional", false, "D = 2"},
+            {"state_outputs", false, "gives the final states"},
+            {"p", 0.0, "dropout between layers in training runs", {}, 0, std::nextafter(1.0, 0.0)},
+            {"projection_size", 0, "P, lstm only; 0 = none", {}, 0},
+            {"use_sequence_length", false, "sequence_length is given"},
+            {"lstm_state_clip_min", -kInfinity, "lower bound of the cell state; -infinity = none"},
+            {"lstm_state_clip_max", kInfinity, "upper bound of the cell state; infinity = none"},
+            {"lstm_state_clip_nan", false, "a NaN cell state becomes the lower bound"},
+            {"stream", 0, "random stream of the first dropout", {}, 0}},
+       .aliases = rnn_aliases(),
+       .sig_of = rnn_signature,
+       .infer = infer_rnn,
+       .check = check_rnn,
+       .lower = lower_rnn,
+       .samples = rnn_samples()});
+}
+
+namespace rnn {
+namespace {
+
+std::string_view name_of(RnnMode m) {
+  const auto i = static_cast<size_t>(m);
+  if (i >= kModes.size())
+    fail(Fault::kArgument, "rnn.mode.enum", "[rnn] mode is ", i, ", which is no name of RnnMode");
+  return kModes[i].name;
+}
+
+}  // namespace
+
+template <Operable V>
+RnnResult<V> rnn(V data, std::type_identity_t<RnnInputs<V>> in, RnnConfig config,
+                 std::string_view name, Site at) {
+  Attributes a{{"state_size", config.state_size},
+               {"num_layers", config.num_layers},
+               {"mode", name_of(config.mode)},
+               {"bidirectional", config.bidirectional},
+               {"state_outputs", config.state_outputs},
+               {"p", config.p},
+               {"projection_size", config.projection_size},
+               {"use_sequence_length", static_cast<bool>(in.sequence_length)},
+               {"lstm_state_clip_min", config.lstm_state_clip_min},
+               {"lstm_state_clip_max", config.lstm_state_clip_max},
+               {"lstm_state_clip_nan", config.lstm_state_clip_nan}};
+  if constexpr (std::same_as<V, Var>) {
+    if (config.p > 0 && config.num_layers > 1) {
+      Graph g = data.graph();
+      a.set("stream", g.next_stream());
+      for (int64_t l = 2; l < config.num_layers; ++l) g.next_stream();
+    }
+  }
+  auto r = apply("rnn",
+                 std::vector<V>{data, in.parameters, in.state, in.state_cell, in.sequence_length,
+                                in.dropout_mask},
+                 a, {.name = std::string(name), .site = at});
+  return {r[0], r[1], r[2]};
+}
+template RnnResult<Var> rnn(Var, RnnInputs<Var>, RnnConfig, std::string_view, Site);
+template RnnResult<Tensor> rnn(Tensor, RnnInputs<Tensor>, RnnConfig, std::string_view, Site);
+
+int64_t rnn_parameter_count(const RnnConfig& c, int64_t input_size) {
+  const Sizes z =
+      Sizes::of(c.num_layers, c.bidirectional, c.state_size, c.projection_size, name_of(c.mode));
+  return checked_add(checked_mul(z.per_input(), input_size), z.constant_part());
+}
+
+Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const RnnConfig& c,
+                   DType dtype) {
+  const auto scope = g.scope(name);
+  const Sizes z =
+      Sizes::of(c.num_layers, c.bidirectional, c.state_size, c.projection_size, name_of(c.mode));
+  const int64_t n = rnn_parameter_count(c, input_size);
+  const int64_t biases = 2 * z.rows() * z.directions * z.layers;
+  const double bound = 1 / std::sqrt(static_cast<double>(c.state_size));
+  const Tensor weights = init::uniform(g, {n - biases}, -bound, bound, dtype);
+  Tensor all(dtype, {n});
+  dispatch(dtype, [&]<class T>() {
+    std::copy_n(weights.data<T>(), weights.size(), all.mutable_data<T>());
+  });
+  return g.variable("parameters", all);
+}
+
+}  // namespace rnn
+}  // namespace rondo
