@@ -66,7 +66,7 @@ bool names(const Attributes& attributes, const std::string& symbol) {
 
 // The graph of the operands, or the innermost body within it whose rows the attributes name.
 Graph home_of(std::string_view op, const Vars& inputs, const Attributes& attributes) {
-  const Graph home = graph_of(inputs, op);
+  Graph home = graph_of(inputs, op);
   for (size_t k = bodies.size(); k-- > 0;) {
     if (is_inside(bodies[k].second, home) && names(attributes, bodies[k].first))
       return bodies[k].second;
