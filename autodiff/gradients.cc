@@ -203,7 +203,11 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
 
 Vars gradients(const Var& loss, const Vars& wrt, Site at) {
   if (!loss) fail(Fault::kArgument, "gradients.loss.empty", "[gradients] the loss is an empty Var");
-  if (loss.rank() != 0 || !is_float(loss.dtype())) {
+  if (!is_float(loss.dtype())) {
+    fail(Fault::kArgument, "gradients.loss.dtype", "[gradients] the loss must be a float, got ",
+         loss.type().str(), "; convert it with cast");
+  }
+  if (loss.rank() != 0) {
     fail(Fault::kArgument, "gradients.loss.rank",
          "[gradients] the loss must be a float scalar, got ", loss.type().str(),
          "; reduce it with sum or mean");

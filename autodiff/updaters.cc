@@ -25,7 +25,8 @@ void require(bool ok, std::string_view updater, std::string_view name, double va
 }
 
 Updates apply_updater(const SGD& u, const Vars& w, const Vars& g) {
-  require(std::isfinite(u.learning_rate), "sgd", "learning_rate", u.learning_rate, "finite");
+  require(std::isfinite(u.learning_rate) && u.learning_rate >= 0, "sgd", "learning_rate",
+          u.learning_rate, "finite and not negative");
   require(u.momentum >= 0 && u.momentum < 1, "sgd", "momentum", u.momentum, "in [0, 1)");
   Updates r;
   for (size_t i = 0; i < w.size(); ++i) {
@@ -42,7 +43,8 @@ Updates apply_updater(const SGD& u, const Vars& w, const Vars& g) {
 }
 
 Updates apply_updater(const Adam& u, const Vars& w, const Vars& g) {
-  require(std::isfinite(u.learning_rate), "adam", "learning_rate", u.learning_rate, "finite");
+  require(std::isfinite(u.learning_rate) && u.learning_rate >= 0, "adam", "learning_rate",
+          u.learning_rate, "finite and not negative");
   require(u.beta1 >= 0 && u.beta1 < 1, "adam", "beta1", u.beta1, "in [0, 1)");
   require(u.beta2 >= 0 && u.beta2 < 1, "adam", "beta2", u.beta2, "in [0, 1)");
   require(u.epsilon > 0, "adam", "epsilon", u.epsilon, "positive");

@@ -27,6 +27,10 @@ endif()
 
 function(rondo_compile target)
   target_compile_features(${target} PRIVATE cxx_std_20)
+  # A project that adds us without a build type still gets a library that is worth having.
+  if(NOT PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    target_compile_options(${target} PRIVATE -O2)
+  endif()
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   target_compile_options(${target} PRIVATE

@@ -102,7 +102,10 @@ SiteScope::SiteScope(Site site) : site_(site), outer_(site_override) { site_over
 SiteScope::~SiteScope() { site_override = outer_; }
 
 Graph Var::graph() const {
-  if (!*this) fail(Fault::kArgument, "var.graph.none", "an empty Var belongs to no graph");
+  if (!*this)
+    fail(Fault::kArgument, "var.graph.none",
+         "an empty Var is used: it was never set, or is a result that was not asked for (such as "
+         "last_h without ret_last_h)");
   return Graph(graph_);
 }
 const Node& Var::node() const { return graph().node(value_.node); }

@@ -85,6 +85,19 @@ Tensor Session::run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions
 std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
                                             const std::vector<Feed>& feeds, RunOptions options) {
   const std::shared_ptr<const Entry> e = entry(fetches, updates);
+  for (const auto& [p, value] : feeds) {
+    if (!p || !(p.graph() == graph_) || p.node().op != &placeholder_op()) {
+      fail(Fault::kArgument, "session.feed.placeholder", "[session] a value is fed to \"", p.name(),
+           "\", which is no placeholder of this session's graph",
+           p && !(p.graph() == graph_) ? "; it belongs to another graph: after loading, take it "
+                                         "from the loaded one with graph().find(name)"
+                                       : "");
+    }
+    if (!value) {
+      fail(Fault::kArgument, cat("placeholder.", p.name(), ".empty"), "[session] placeholder \"",
+           p.name(), "\" was fed an empty Tensor");
+    }
+  }
   Vars placeholders;
   std::vector<Tensor> inputs;
   for (const Value p : e->placeholders) {
@@ -104,17 +117,13 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
   std::vector<Tensor> values_fed = inputs;
   for (size_t i = 0; i < feeds.size(); ++i) {
     const Var& p = feeds[i].first;
-    if (!p || !(p.graph() == graph_) || p.node().op != &placeholder_op()) {
-      fail(Fault::kArgument, "session.feed.placeholder", "[session] a value is fed to ", p.name(),
-           ", which is no placeholder of this session's graph");
-    }
     for (size_t k = 0; k < i; ++k) {
       if (feeds[k].first.same(p))
         fail(Fault::kArgument, "session.feed.twice", "[session] placeholder \"", p.name(),
              "\" is fed twice");
     }
     const auto same = [&](const Var& v) { return v.same(p); };
-    if (!feeds[i].second || std::any_of(fed.begin(), fed.end(), same)) continue;
+    if (std::any_of(fed.begin(), fed.end(), same)) continue;
     fed.push_back(p);
     values_fed.push_back(feeds[i].second);
   }

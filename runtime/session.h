@@ -28,6 +28,8 @@ struct RunOptions {
 
 class Session {
  public:
+  /// A new session starts with the graph's initial values: to use what a Trainer or another session
+  /// learnt, take trainer.model().session(), or pass its store().
   /// `team`: null = one thread per core. `store`: null = a new one with the graph's initial values.
   explicit Session(Graph graph, CompileOptions options = {},
                    std::shared_ptr<ThreadTeam> team = nullptr,

@@ -36,6 +36,10 @@ Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
       loss_(std::move(loss)),
       config_(std::move(config)) {
   const Vars variables = graph.trainable();
+  if (variables.empty()) {
+    fail(Fault::kArgument, "trainer.graph.variables",
+         "[trainer] the graph has no trainable variable, so there is nothing to train");
+  }
   Vars d = gradients(loss_, variables);
   if (!(config_.clip_norm >= 0)) {
     fail(Fault::kArgument, "trainer.clip_norm.range", "[trainer] clip_norm is ", config_.clip_norm,

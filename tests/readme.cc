@@ -1,4 +1,6 @@
 // Code that the documents show, compiled and run. tests/check_docs.py holds the documents to it.
+#include <filesystem>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <rondo/rondo.h>
@@ -38,4 +40,27 @@ TEST_CASE("the README's tensors", "[docs]") {
   const Tensor a = Tensor::full(f32, {2, 2}, 0.5), b = Tensor::full(f32, {2, 2}, 1);
   Tensor y = tanh(matmul(a, b) * 2 + 1);
   CHECK(y.at(3) == tanh(Tensor::full(f32, {1}, 3)).at(0));
+}
+
+TEST_CASE("the README's way from a file to numbers", "[docs]") {
+  const auto folder = std::filesystem::temp_directory_path() / "rondo_readme";
+  std::filesystem::create_directories(folder);
+  const std::string path = (folder / "model.rondo").string();
+  {
+    Graph g;
+    Var x = g.placeholder("x", f32, {"T", "B", 12});
+    Var speaker = g.placeholder("speaker", i32, {"B"});
+    auto lstm = rnn::lstm_layer(x, {}, rnn::lstm_layer_weights(g, "lstm", 12, 4),
+                                {.ret_full_sequence = false, .ret_last_h = true});
+    Var logits = nn::dense(lstm.last_h, 9, "speakers").named("logits");
+    Trainer trainer(g, loss::softmax_cross_entropy(logits, speaker),
+                    {.inputs = {.values = x, .labels = speaker}, .logits = logits});
+    save(trainer, path);
+  }
+  const Tensor frames = Tensor::full(f32, {7, 1, 12}, 0.5);
+  Model model = load_model(path);
+  Graph g = model.graph();
+  Tensor scores = model.session().run(g.find("logits"), {{g.find("x"), frames}});
+  CHECK(scores.dims() == Dims{1, 9});
+  std::filesystem::remove_all(folder);
 }
