@@ -136,19 +136,19 @@ Var unbroadcast(const Var& g, const Shape& target) {
 }
 
 void register_elementwise(OpRegistry& r) {
-#define UNARY(name, kind, formula, derivative, low, high, doc) \
+#define RONDO_UNARY(name, kind, formula, derivative, low, high, doc) \
   add_row(r, {#name, #kind, formula, {"x"}, {derivative}, {}, low, high, doc});
-#define UNARY1(name, p, p0, formula, derivative, low, high, doc) \
+#define RONDO_UNARY1(name, p, p0, formula, derivative, low, high, doc) \
   add_row(r, {#name, "float", formula, {"x"}, {derivative}, {{#p, p0}}, low, high, doc});
-#define UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
+#define RONDO_UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
   add_row(r, {#name, "float", formula, {"x"}, {derivative}, {{#p, p0}, {#q, q0}}, low, high, doc});
-#define BINARY(name, kind, formula, da, db, low, high, doc) \
+#define RONDO_BINARY(name, kind, formula, da, db, low, high, doc) \
   add_row(r, {#name, #kind, formula, {"a", "b"}, {da, db}, {}, low, high, doc});
 #include <rondo/ops/elementwise.def>
-#undef UNARY
-#undef UNARY1
-#undef UNARY2
-#undef BINARY
+#undef RONDO_UNARY
+#undef RONDO_UNARY1
+#undef RONDO_UNARY2
+#undef RONDO_BINARY
 
   r.add({.name = "where",
          .sig = "condition[...]:bool, a[...]:same, b[...]:same -> y[...]:same",
@@ -186,28 +186,28 @@ void register_elementwise(OpRegistry& r) {
          .samples = {{{{{2, 3}}}}}});
 }
 
-#define UNARY(name, kind, formula, derivative, low, high, doc) \
-  template <Operable V>                                        \
-  V name(V x, Site at) {                                       \
-    return apply(#name, {x}, {}, {.site = at})[0];             \
-  }                                                            \
-  template Var name(Var, Site);                                \
+#define RONDO_UNARY(name, kind, formula, derivative, low, high, doc) \
+  template <Operable V>                                              \
+  V name(V x, Site at) {                                             \
+    return apply(#name, {x}, {}, {.site = at})[0];                   \
+  }                                                                  \
+  template Var name(Var, Site);                                      \
   template Tensor name(Tensor, Site);
-#define UNARY1(name, p, p0, formula, derivative, low, high, doc) \
-  template <Operable V>                                          \
-  V name(V x, double p, Site at) {                               \
-    return apply(#name, {x}, {{#p, p}}, {.site = at})[0];        \
-  }                                                              \
-  template Var name(Var, double, Site);                          \
+#define RONDO_UNARY1(name, p, p0, formula, derivative, low, high, doc) \
+  template <Operable V>                                                \
+  V name(V x, double p, Site at) {                                     \
+    return apply(#name, {x}, {{#p, p}}, {.site = at})[0];              \
+  }                                                                    \
+  template Var name(Var, double, Site);                                \
   template Tensor name(Tensor, double, Site);
-#define UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
-  template <Operable V>                                                 \
-  V name(V x, double p, double q, Site at) {                            \
-    return apply(#name, {x}, {{#p, p}, {#q, q}}, {.site = at})[0];      \
-  }                                                                     \
-  template Var name(Var, double, double, Site);                         \
+#define RONDO_UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
+  template <Operable V>                                                       \
+  V name(V x, double p, double q, Site at) {                                  \
+    return apply(#name, {x}, {{#p, p}, {#q, q}}, {.site = at})[0];            \
+  }                                                                           \
+  template Var name(Var, double, double, Site);                               \
   template Tensor name(Tensor, double, double, Site);
-#define BINARY(name, kind, formula, da, db, low, high, doc)                 \
+#define RONDO_BINARY(name, kind, formula, da, db, low, high, doc)           \
   template <Operable V>                                                     \
   V name(V a, std::type_identity_t<Operand<V>> b, Site at) {                \
     return apply(#name, {a, b.beside(Operand<V>(a))}, {}, {.site = at})[0]; \
@@ -215,10 +215,10 @@ void register_elementwise(OpRegistry& r) {
   template Var name(Var, Operand<Var>, Site);                               \
   template Tensor name(Tensor, Operand<Tensor>, Site);
 #include <rondo/ops/elementwise.def>
-#undef UNARY
-#undef UNARY1
-#undef UNARY2
-#undef BINARY
+#undef RONDO_UNARY
+#undef RONDO_UNARY1
+#undef RONDO_UNARY2
+#undef RONDO_BINARY
 
 template <Operable V>
 V where(V condition, std::type_identity_t<Operand<V>> a, std::type_identity_t<Operand<V>> b,

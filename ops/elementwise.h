@@ -10,23 +10,23 @@
 
 namespace rondo {
 
-#define UNARY(name, kind, formula, derivative, low, high, doc) \
-  template <Operable V>                                        \
+#define RONDO_UNARY(name, kind, formula, derivative, low, high, doc) \
+  template <Operable V>                                              \
   V name(V x, Site at = Site::here());
-#define UNARY1(name, p, p0, formula, derivative, low, high, doc) \
-  template <Operable V>                                          \
+#define RONDO_UNARY1(name, p, p0, formula, derivative, low, high, doc) \
+  template <Operable V>                                                \
   V name(V x, double p, Site at = Site::here());
-#define UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
-  template <Operable V>                                                 \
+#define RONDO_UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
+  template <Operable V>                                                       \
   V name(V x, double p, double q, Site at = Site::here());
-#define BINARY(name, kind, formula, da, db, low, high, doc) \
-  template <Operable V>                                     \
+#define RONDO_BINARY(name, kind, formula, da, db, low, high, doc) \
+  template <Operable V>                                           \
   V name(V a, std::type_identity_t<Operand<V>> b, Site at = Site::here());
 #include <rondo/ops/elementwise.def>
-#undef UNARY
-#undef UNARY1
-#undef UNARY2
-#undef BINARY
+#undef RONDO_UNARY
+#undef RONDO_UNARY1
+#undef RONDO_UNARY2
+#undef RONDO_BINARY
 
 /// y = a where condition holds, else b; the three are broadcast. What is not selected reaches
 /// neither value nor gradient. Shapes: condition[...]:bool, a[...], b[...] of one dtype.
