@@ -12,6 +12,7 @@
 #include <rondo/graph/tensor.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/gru.h>
+#include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/lstm_block.h>
@@ -28,6 +29,7 @@
 #include <rondo/proto/safetensors.h>
 #include <rondo/runtime/checkpoint.h>
 #include <rondo/runtime/data.h>
+#include <rondo/runtime/explain.h>
 #include <rondo/runtime/model.h>
 #include <rondo/runtime/plan.h>
 #include <rondo/runtime/progress.h>

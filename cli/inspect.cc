@@ -8,7 +8,7 @@
 
 #include "inspect.h"
 
-#include <rondo/runtime/recurrence_steps.h>
+#include <rondo/runtime/explain.h>
 #include <rondo/runtime/session.h>
 
 namespace rondo::tool {
@@ -110,15 +110,12 @@ using Row = std::array<std::string, 5>;
 
 // One row a step; the steps of a body that is run step by step stand indented below it.
 void add_rows(const BoundPlan& plan, const std::string& indent, std::vector<Row>& rows) {
-  for (const StepInfo& s : plan.steps()) {
+  const std::vector<StepInfo> steps = plan.steps();
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const StepInfo& s = steps[i];
     rows.push_back(
         {indent + s.op, s.kernel, results(s.out), bytes(s.output_bytes), bytes(s.workspace_bytes)});
-    const Plan* body = plan.plan().body_of(s.node);
-    if (body == nullptr || s.kernel != kRecurrenceSteps) continue;
-    const Attributes& a = plan.plan().unit().graph.node(s.node).attributes;
-    Binding b = plan.binding();
-    b[a.text("row_symbol")] = a.shape("extent")[1].bind(b).constant();
-    add_rows(*body->bind(b), indent + "  ", rows);
+    if (const auto body = plan.body_of(i)) add_rows(*body, indent + "  ", rows);
   }
 }
 
@@ -138,6 +135,7 @@ std::string describe_plan(const std::string& name, const Graph& g, const PlanOpt
   s +=
       fmt::format("bound at {}{}\n", str(binding),
                   options.bind.empty() && !binding.empty() ? " (default; choose with --bind)" : "");
+  if (options.explain) return s + explain(*plan);
   std::vector<Row> rows{{"op", "kernel", "results", "bytes", "workspace"}};
   add_rows(*plan, "", rows);
   std::array<size_t, 5> width{};

@@ -18,6 +18,7 @@ struct PlanOptions {
   std::vector<std::string> outputs =
       {};  ///< names; none = all values that have one, else all that nothing uses
   std::vector<std::string> bind = {};  ///< "T=29", "B=16"
+  bool explain = false;                ///< what was rolled, lowered and chosen, and why
 };
 
 /// A line for each step with op, kernel, results, bytes and workspace, the steps of a body indented

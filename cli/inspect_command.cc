@@ -17,10 +17,12 @@ namespace {
 struct Arguments {
   std::string file, graph, backend = "cpu";
   std::vector<std::string> outputs, bind;
-  bool dot = false, plan = false, no_optimize = false;
+  bool dot = false, plan = false, explain = false, no_optimize = false;
 };
 
 int inspect(const Arguments& a) {
+  if (!a.plan && !a.explain && (!a.outputs.empty() || !a.bind.empty() || a.no_optimize))
+    throw UsageError("--output, --bind and --no-optimize go with --plan or --explain");
   const Bundle bundle = load_bundle(a.file, registry());
   bool any = false;
   for (const auto& [name, g] : bundle.graphs) {
@@ -28,9 +30,10 @@ int inspect(const Arguments& a) {
     any = true;
     if (a.dot) {
       fmt::print("{}", to_dot(g));
-    } else if (a.plan) {
+    } else if (a.plan || a.explain) {
       try {
-        fmt::print("{}", describe_plan(name, g, {a.backend, !a.no_optimize, a.outputs, a.bind}));
+        fmt::print("{}", describe_plan(name, g,
+                                       {a.backend, !a.no_optimize, a.outputs, a.bind, a.explain}));
       } catch (const Error& e) {
         // What was asked on the command line, not what is in the file.
         if (e.code().rfind("inspect.", 0) == 0) throw UsageError(e.what());
@@ -63,22 +66,25 @@ void add_inspect(CLI::App& app, Run& run) {
       "--dot", a->dot, "As a drawing for Graphviz: rondo inspect M.rondo --dot | dot -Tsvg");
   CLI::Option* plan =
       c->add_flag("--plan", a->plan, "The steps with their kernels, bytes, and the peak memory");
+  CLI::Option* why = c->add_flag("--explain", a->explain,
+                                 "What was rolled, lowered and chosen for the plan, and why");
   plan->excludes(dot);
+  why->excludes(dot)->excludes(plan);
   c->add_option("--output", a->outputs, "Plan only these values; else all that have a name")
       ->delimiter(',')
       ->type_name("NAME,...")
-      ->needs(plan);
+      ->excludes(dot);
   c->add_option("--bind", a->bind,
                 fmt::format("Sizes of symbolic dimensions, T=29,B=16; {} for one that is not named",
                             kDefaultDim))
       ->delimiter(',')
       ->type_name("SYMBOL=N,...")
-      ->needs(plan);
+      ->excludes(dot);
   c->add_option("--backend", a->backend, "Where the plan would run")
       ->check(CLI::IsMember(backends))
       ->capture_default_str()
-      ->needs(plan);
-  c->add_flag("--no-optimize", a->no_optimize, "Plan the graph as it was built")->needs(plan);
+      ->excludes(dot);
+  c->add_flag("--no-optimize", a->no_optimize, "Plan the graph as it was built")->excludes(dot);
   c->callback([a, &run] { run = [a] { return inspect(*a); }; });
 }
 

@@ -207,7 +207,8 @@ int RewriteLog::total() const {
 
 std::string RewriteLog::str() const {
   std::string s;
-  for (const auto& [rule, times] : fired) s += cat(s.empty() ? "" : ", ", rule, " x", times);
+  for (const auto& [rule, times] : fired)
+    s += cat(s.empty() ? "" : ", ", rule, times == 1 ? "" : cat(" x", times));
   return s.empty() ? "nothing" : s;
 }
 

@@ -284,7 +284,7 @@ struct RewriteLog {
   void note(std::string_view rule, int times = 1);
   int count(std::string_view rule) const;
   int total() const;
-  std::string str() const;  ///< "mul_one x3, transpose_twice x1"; "nothing" when nothing fired
+  std::string str() const;  ///< "mul_one x3, transpose_twice"; "nothing" when nothing fired
 };
 
 /// Applies the rules, operands first, until none fires any more, in bodies too. The result holds

@@ -5,6 +5,7 @@
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/random.h>
+#include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/shape.h>
@@ -189,10 +190,22 @@ Var dimensions(Graph g, Shape shape, Site at) {
 }
 
 Var dropout(Var x, double rate, Site at) {
+  if (OpenBody* b = open_body(); b != nullptr && x.graph() == b->graph) {
+    // One mask for all steps, drawn before the loop: each step and row then has its own numbers.
+    if (x.rank() == 0 || !(x.dim(0) == Dim::symbol(b->symbol)))
+      fail(Fault::kArgument, "dropout.x.rows",
+           "[dropout] inside a recurrence x must have the rows as its first axis, got ",
+           to_string(x.shape()));
+    Shape all = x.shape();
+    all[0] = b->rows;
+    all.insert(all.begin(), b->steps);
+    const Var ones = fill(b->graph.parent(), x.dtype(), all, 1, at);
+    return x * per_step(dropout(ones, rate, at), at);
+  }
   if (x.graph().has_parent()) {
     fail(Fault::kUnsupported, "dropout.x.body",
-         "[dropout] cannot be used inside the body of a recurrence yet; apply it to the "
-         "recurrence's inputs or outputs");
+         "[dropout] cannot be used in a recurrence inside of a recurrence; apply it to the inner "
+         "one's inputs or outputs");
   }
   const int64_t stream = x.graph().next_stream();
   return apply("dropout", {x}, {{"rate", rate}, {"stream", stream}}, {.site = at})[0];

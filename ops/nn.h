@@ -31,6 +31,7 @@ Var dimensions(Graph g, Shape shape, Site at = Site::here());
 
 /// In training y = x / (1 - rate) where a random mask keeps x, else 0; otherwise y = x. The mask
 /// comes from a stream of this node's own and changes with each step of training. 0 <= rate < 1.
+/// Inside the body of a recurrence each step and row has its own mask; it is drawn before the loop.
 Var dropout(Var x, double rate, Site at = Site::here());
 
 /// y = x weights + biases. x[...,I], weights[I,U], biases[U] -> y[...,U].

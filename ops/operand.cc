@@ -43,7 +43,7 @@ Tensor Operand<Tensor>::beside(const Operand& like) const {
 
 namespace {
 
-thread_local std::vector<std::pair<std::string, Graph>> bodies;  // outermost first
+thread_local std::vector<OpenBody*> bodies;  // outermost first
 
 bool is_inside(Graph inner, const Graph& outer) {
   while (!(inner == outer)) {
@@ -68,18 +68,17 @@ bool names(const Attributes& attributes, const std::string& symbol) {
 Graph home_of(std::string_view op, const Vars& inputs, const Attributes& attributes) {
   Graph home = graph_of(inputs, op);
   for (size_t k = bodies.size(); k-- > 0;) {
-    if (is_inside(bodies[k].second, home) && names(attributes, bodies[k].first))
-      return bodies[k].second;
+    if (is_inside(bodies[k]->graph, home) && names(attributes, bodies[k]->symbol))
+      return bodies[k]->graph;
   }
   return home;
 }
 
 }  // namespace
 
-BodyScope::BodyScope(std::string symbol, Graph body) {
-  bodies.emplace_back(std::move(symbol), std::move(body));
-}
+BodyScope::BodyScope(OpenBody& body) { bodies.push_back(&body); }
 BodyScope::~BodyScope() { bodies.pop_back(); }
+OpenBody* open_body() { return bodies.empty() ? nullptr : bodies.back(); }
 
 Vars apply(std::string_view op, const Vars& inputs, Attributes attributes, CallOptions options) {
   return home_of(op, inputs, attributes)

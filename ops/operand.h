@@ -40,16 +40,29 @@ class Operand {
   Site at_;
 };
 
-/// While it lives, ops whose attributes name `symbol` (the rows of a body that is being written)
-/// belong in that body, also when all their operands come from outside: broadcast_to(w, {x.dim(0),
-/// 4}).
+/// The body of a recurrence while it is written, and the operands that it asked for on the way.
+struct OpenBody {
+  std::string symbol;  ///< of its rows
+  Graph graph;
+  Dim steps, rows;  ///< as the graph around it calls them
+  struct Operand {
+    Var outer, inner;
+  };
+  std::vector<Operand> per_step = {}, per_row = {};
+};
+
+/// While it lives, ops whose attributes name the body's rows belong in that body, also when all
+/// their operands come from outside: broadcast_to(w, {x.dim(0), 4}).
 class BodyScope {
  public:
-  BodyScope(std::string symbol, Graph body);
+  explicit BodyScope(OpenBody& body);
   ~BodyScope();
   BodyScope(const BodyScope&) = delete;
   BodyScope& operator=(const BodyScope&) = delete;
 };
+
+/// The body that this thread is writing, the innermost one; null outside of any.
+OpenBody* open_body();
 
 /// Applies an op by name: to Vars in their graph, to Tensors now. The one way from builders to
 /// nodes.

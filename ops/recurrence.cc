@@ -315,6 +315,7 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   const std::string symbol = row_symbol_of(outer);
   Subgraph s{g, {}, {}};
   Vars inner[3];
+  std::vector<Value> inputs_of[3];
   const Vars* lists[3] = {&in.states, &in.xs, &in.per_row};
   for (int k = 0; k < 3; ++k) {
     for (const Var& v : *lists[k]) {
@@ -322,11 +323,12 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
       if (k == 1) shape.erase(shape.begin());
       shape[0] = Dim::symbol(symbol);
       inner[k].push_back(g.call(placeholder_op(), {}, {{"dtype", v.dtype()}, {"shape", shape}})[0]);
-      s.inputs.push_back(inner[k].back().value());
+      inputs_of[k].push_back(inner[k].back().value());
     }
   }
+  OpenBody open{symbol, g, steps, rows};
   const RecurrenceStep step = [&] {
-    const BodyScope scope(symbol, g);
+    const BodyScope scope(open);
     return body(inner[0], inner[1], inner[2]);
   }();
   if (step.states.size() != in.states.size()) {
@@ -336,9 +338,21 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   for (const Vars* list : {&step.states, &step.ys, &step.sums}) {
     for (const Var& v : *list) s.outputs.push_back(v ? g.adopt(v, "recurrence").value() : Value{});
   }
+  // What the body asked for by per_step and per_row stands behind what was given.
+  Vars xs = in.xs, per_row = in.per_row;
+  const auto insert = [&](Vars& list, const std::vector<OpenBody::Operand>& more) {
+    for (const OpenBody::Operand& o : more) {
+      list.push_back(o.outer);
+      inputs_of[&list == &xs ? 1 : 2].push_back(o.inner.value());
+    }
+  };
+  insert(xs, open.per_step);
+  insert(per_row, open.per_row);
+  for (const std::vector<Value>& part : inputs_of)
+    s.inputs.insert(s.inputs.end(), part.begin(), part.end());
   Vars operands = in.states;
-  operands.insert(operands.end(), in.xs.begin(), in.xs.end());
-  operands.insert(operands.end(), in.per_row.begin(), in.per_row.end());
+  operands.insert(operands.end(), xs.begin(), xs.end());
+  operands.insert(operands.end(), per_row.begin(), per_row.end());
   for (const auto& [from, to] : g.captures()) {
     operands.push_back(outer.var(from));
     s.inputs.push_back(to);
@@ -347,7 +361,7 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   operands.push_back(in.end);
   const size_t shared = g.captures().size();
   const Attributes attributes{
-      {"states", in.states.size()}, {"xs", in.xs.size()},   {"per_row", in.per_row.size()},
+      {"states", in.states.size()}, {"xs", xs.size()},      {"per_row", per_row.size()},
       {"shared", shared},           {"ys", step.ys.size()}, {"reverse", in.reverse},
       {"origin", in.origin},        {"row_symbol", symbol}, {"extent", Shape{steps, rows}}};
   // The finished body stands alone: it must not keep the user's graph alive.
@@ -362,8 +376,8 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   for (const Var& v : inline_subgraph(s, closed, ends))
     whole.outputs.push_back(v ? v.value() : Value{});
   const RecurrenceLayout l(attributes, whole);
-  const Vars out =
-      make_recurrence(outer, operands, std::make_shared<Subgraph>(whole), attributes, {.site = at});
+  const Vars out = make_recurrence(outer, operands, std::make_shared<Subgraph>(whole), attributes,
+                                   {.name = in.name, .site = at});
 
   RecurrenceResult r;
   const auto take = [&](size_t from, size_t count) {
@@ -375,6 +389,52 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   r.sums = take(l.sum_of(0), l.sums);
   r.trajectories = take(l.trajectory_of(0), l.states);
   return r;
+}
+
+namespace {
+
+// A Var of the graph around the open body as an operand of the body, its leading axes those of
+// `extent` and its row axis the body's.
+Var ask(OpenBody& b, std::vector<OpenBody::Operand>& list, const Var& v, const Shape& extent,
+        std::string_view what, Site at) {
+  if (!v) fail(Fault::kArgument, cat(what, ".value.missing"), "[", what, "] got an empty Var");
+  if (v.graph() == b.graph)
+    fail(Fault::kArgument, cat(what, ".value.body"), "[", what, "] got ", v.type().str(),
+         " of the body itself; give a Var of the graph around it");
+  bool fits = v.rank() >= extent.size();
+  for (size_t a = 0; fits && a < extent.size(); ++a) {
+    const Dim difference = v.shape()[a] - extent[a];
+    fits = !difference.is_constant() || difference.constant() == 0;
+  }
+  if (!fits)
+    fail(Fault::kArgument, cat(what, ".value.dim"), "[", what, "] got ", to_string(v.shape()),
+         ", but the first axes must be ", to_string(extent), ", those of the recurrence");
+  const Var outer = b.graph.parent().adopt(v, what);
+  for (const OpenBody::Operand& o : list) {
+    if (o.outer.same(outer)) return o.inner;
+  }
+  Shape shape(v.shape().begin() + static_cast<std::ptrdiff_t>(extent.size()), v.shape().end());
+  shape.insert(shape.begin(), Dim::symbol(b.symbol));
+  const Var inner =
+      b.graph.call(placeholder_op(), {}, {{"dtype", v.dtype()}, {"shape", shape}}, {.site = at})[0];
+  list.push_back({outer, inner});
+  return inner;
+}
+
+}  // namespace
+
+Var per_row(const Var& v, Site at) {
+  OpenBody* b = open_body();
+  return b == nullptr ? v : ask(*b, b->per_row, v, {b->rows}, "per_row", at);
+}
+
+Var per_step(const Var& v, Site at) {
+  OpenBody* b = open_body();
+  if (b == nullptr)
+    fail(Fault::kArgument, "per_step.value.body",
+         "[per_step] there is no step outside of the body of a recurrence; use slice(x, 0, t, t + "
+         "1)");
+  return ask(*b, b->per_step, v, {b->steps, b->rows}, "per_step", at);
 }
 
 void register_recurrence(OpRegistry& r) {

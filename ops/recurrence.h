@@ -29,6 +29,7 @@ struct RecurrenceInputs {
       {};          ///< the op that this one means, e.g. "lstm_layer"; a vendor's kernel matches it
   Dim steps = -1;  ///< T and B, needed only when nothing above fixes them
   Dim rows = -1;
+  std::string name = {};
 };
 
 /// What the body gives: next states, the outputs of this step, and terms that are added over time.
@@ -52,6 +53,13 @@ using RecurrenceBody =
 
 RecurrenceResult recurrence(const RecurrenceInputs& inputs, const RecurrenceBody& body,
                             Site at = Site::here());
+
+/// Inside a body: the row of this sequence of a Var [B,...] of the graph around it, the same at
+/// each step, as [B,...] in the body. Outside of any body: v itself.
+Var per_row(const Var& v, Site at = Site::here());
+/// Inside a body: what a Var [T,B,...] of the graph around it holds at this step, as [B,...].
+/// Error: outside of any body.
+Var per_step(const Var& v, Site at = Site::here());
 
 /// How the operands and results of a recurrence node are laid out: states, xs, per_row, shared,
 /// begin, end; and ys, finals, sums, trajectories.

@@ -92,11 +92,12 @@ bool moves_over_time(const Node& n) {
 
 class Hoister {
  public:
-  Hoister(const Node& n, const Subgraph& body, Graph outer, Parts& parts)
+  Hoister(const Node& n, const Subgraph& body, Graph outer, Parts& parts, RewriteLog* log)
       : symbol_(n.attributes.text("row_symbol")),
         body_(body),
         outer_(std::move(outer)),
-        parts_(parts) {}
+        parts_(parts),
+        log_(log) {}
 
   // The new body, its hoisted values replaced by new inputs; none when nothing can leave.
   std::optional<Subgraph> run() {
@@ -246,6 +247,7 @@ class Hoister {
       if (kind_.at({id, 0}) == Kind::kHoisted && a.has("axis") && n.op->formula.empty() &&
           a.integer("axis") >= 0)
         a.set("axis", a.integer("axis") + 1);
+      if (log_ != nullptr) log_->note(n.op->name);
       const Vars out = outer_.call(*n.op, in, a, {.site = n.site});
       for (size_t k = 0; k < out.size(); ++k) operand_[{id, static_cast<int32_t>(k)}] = out[k];
     }
@@ -255,6 +257,7 @@ class Hoister {
   const Subgraph& body_;
   Graph outer_;
   Parts& parts_;
+  RewriteLog* log_;
   std::map<Value, Kind> kind_;
   std::map<Value, Var> operand_;
 };
@@ -303,6 +306,13 @@ class Sinker {
     ys_ = std::move(ys);
     sums_ = std::move(sums);
     return true;
+  }
+
+  // How many results of the loop are computed after it now.
+  int moved() const {
+    const auto set = [](const std::optional<Build>& b) { return b.has_value(); };
+    return static_cast<int>(std::count_if(ys_.begin(), ys_.end(), set) +
+                            std::count_if(sums_.begin(), sums_.end(), set));
   }
 
   // The old node's results from those of the new one.
@@ -439,21 +449,21 @@ class Sinker {
 
 }  // namespace
 
-Subgraph hoist(const Subgraph& s) {
-  BodyPass bodies(hoist);
+Subgraph hoist(const Subgraph& s, RewriteLog* log) {
+  BodyPass bodies([log](const Subgraph& b) { return hoist(b, log); });
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.body == nullptr) return {};
     const auto body = bodies(n.body);
     if (!is_recurrence(n)) return r.copy(n, r.inputs(n), body);
     Parts parts(n, r.inputs(n), *body);
-    Hoister h(n, *body, r.graph(), parts);
+    Hoister h(n, *body, r.graph(), parts, log);
     if (!h.run()) return r.copy(n, r.inputs(n), body);
     return parts.make(r.graph(), n);
   });
 }
 
-Subgraph sink(const Subgraph& s) {
-  BodyPass bodies(sink);
+Subgraph sink(const Subgraph& s, RewriteLog* log) {
+  BodyPass bodies([log](const Subgraph& b) { return sink(b, log); });
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.body == nullptr) return {};
     const auto body = bodies(n.body);
@@ -461,6 +471,7 @@ Subgraph sink(const Subgraph& s) {
     Parts parts(n, r.inputs(n), *body);
     Sinker k(n, parts);
     if (!k.run()) return r.copy(n, r.inputs(n), body);
+    if (log != nullptr) log->note("sum or product", k.moved());
     return k.results(parts.make(r.graph(), n));
   });
 }

@@ -6,12 +6,13 @@
 // `prune`: operands and outputs that nothing uses go.
 #pragma once
 
-#include <rondo/graph/graph.h>
+#include <rondo/graph/rewrite.h>
 
 namespace rondo {
 
-Subgraph hoist(const Subgraph& s);
-Subgraph sink(const Subgraph& s);
+/// `log`: the ops that left, by name, and how many of each.
+Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
+Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 
 }  // namespace rondo

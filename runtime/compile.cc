@@ -6,6 +6,7 @@
 #include <rondo/graph/passes.h>
 #include <rondo/graph/verify.h>
 #include <rondo/ops/recurrence_passes.h>
+#include <rondo/ops/roll.h>
 #include <rondo/ops/rules.h>
 #include <rondo/runtime/backend.h>
 
@@ -25,11 +26,11 @@ bool has_kernel(const OpDef& op, std::string_view backend_name) {
          (backend_name == "reference" || serves(backend(backend_name)));
 }
 
-Subgraph lower_once(const Subgraph& s, const CompileOptions& options, bool* changed) {
-  BodyPass bodies([&](const Subgraph& b) { return lower_once(b, options, changed); });
+Subgraph lower_once(const Subgraph& s, const CompileOptions& options, RewriteLog* log) {
+  BodyPass bodies([&](const Subgraph& b) { return lower_once(b, options, log); });
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.op->lower && !has_kernel(*n.op, options.backend)) {
-      *changed = true;
+      log->note(n.name.empty() ? n.op->name : cat(n.op->name, " \"", n.name, "\""));
       const SiteScope site(n.site);
       return n.op->lower(r.call(n));
     }
@@ -40,14 +41,24 @@ Subgraph lower_once(const Subgraph& s, const CompileOptions& options, bool* chan
 
 // A lowering may use ops that are lowered in turn; a chain that does not end is a mistake in
 // definitions.
-Subgraph lower(Subgraph s, const CompileOptions& options) {
+Subgraph lower(Subgraph s, const CompileOptions& options, RewriteLog* log) {
   constexpr int kDeepest = 32;
   for (int i = 0; i < kDeepest; ++i) {
-    bool changed = false;
-    s = lower_once(s, options, &changed);
-    if (!changed) return s;
+    const int before = log->total();
+    s = lower_once(s, options, log);
+    if (log->total() == before) return s;
   }
   fail_internal("lowering does not end after ", kDeepest, " rounds");
+}
+
+// A loop that could not be rolled is told of too: it is slow, and the user can do something about
+// it.
+Subgraph roll_loops(const Subgraph& s, RewriteLog* log) {
+  RollLog rolls;
+  const auto rolled = roll(s, &rolls);
+  for (const std::string& what : rolls.rolled) log->note(what);
+  for (const std::string& what : rolls.left) log->note("not rolled: " + what);
+  return rolled ? *rolled : s;
 }
 
 struct Pass {
@@ -65,13 +76,14 @@ std::vector<Pass> passes(const CompileOptions& o) {
   const Pass prune{"prune_recurrences",
                    [](const Subgraph& s, RewriteLog*) { return prune_recurrences(s); }};
   return {
-      {"lower", [&o](const Subgraph& s, RewriteLog*) { return lower(s, o); }, true},
+      {"roll", roll_loops},
+      {"lower", [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
       merge,
       prune,
       simplify,
-      {"sink", [](const Subgraph& s, RewriteLog*) { return sink(s); }},
+      {"sink", sink},
       prune,
-      {"hoist", [](const Subgraph& s, RewriteLog*) { return hoist(s); }},
+      {"hoist", hoist},
       prune,
       simplify,
       merge,
@@ -90,13 +102,14 @@ Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
   for (const Pass& p : passes(options)) {
     if (!options.optimize && !p.always) continue;
     RewriteLog log;
-    const int before = s.graph.size();
+    const auto before = static_cast<int>(live_nodes(s).size());
     s = p.run(s, &log);
 #ifndef NDEBUG
     verify(s);
 #endif
     if (report != nullptr)
-      report->push_back({p.name, before, s.graph.size(), log.total() != 0 ? log.str() : ""});
+      report->push_back({p.name, before, static_cast<int>(live_nodes(s).size()),
+                         log.total() != 0 ? log.str() : ""});
   }
   return s;
 }

@@ -31,9 +31,9 @@ struct PassReport {
   std::string note = {};
 };
 
-/// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, lower what
-/// has no kernel, simplify, merge equal nodes, hoist and sink work out of recurrences, simplify and
-/// merge again, drop dead code.
+/// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll
+/// unrolled loops, lower what has no kernel, simplify, merge equal nodes, hoist and sink work out
+/// of recurrences, simplify and merge again, drop dead code.
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report = nullptr);
 

@@ -83,6 +83,8 @@ struct Kernel {
   std::function<bool(const KernelCall&)> supports;  ///< null = every call of the op
   std::function<std::unique_ptr<PreparedKernel>(const KernelCall&)> prepare;
   double cost = 1;  ///< the cheapest wins
+  /// What stands against a call that it does not support, for explain(); null = nothing to say.
+  std::function<std::string(const KernelCall&)> why_not = {};
 };
 
 /// A row whose kernel needs no preparation.

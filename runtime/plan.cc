@@ -55,6 +55,31 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
   return nullptr;
 }
 
+// Why `chosen` runs the call: what else there was, at which cost, and what does not support it.
+std::string why_chosen(const std::string& chosen, const KernelCall& call,
+                       const CompileOptions& options) {
+  if (chosen == options.kernel) return "asked for";
+  std::string others, unfit;
+  for (const std::string_view name :
+       {std::string_view(options.backend), std::string_view("reference")}) {
+    for (const Kernel& k : backend(name).kernels()) {
+      if (k.name == chosen || !serves(k, *call.node.op)) continue;
+      const bool fits = !k.supports || k.supports(call);
+      if (!fits) {
+        const std::string why = k.why_not ? k.why_not(call) : "";
+        unfit += cat(unfit.empty() ? "" : ", ", k.name, " does not support it",
+                     why.empty() ? "" : " (" + why + ")");
+      } else if (name == options.backend) {
+        others += cat(others.empty() ? "cheaper than " : ", ", k.name);
+      }
+    }
+    if (name == "reference" || options.backend == "reference") break;
+  }
+  std::string r = others;
+  if (!unfit.empty()) r += cat(r.empty() ? "" : "; ", unfit);
+  return r.empty() ? "the only one" : r;
+}
+
 // A name that no backend knows would be passed over in silence.
 void require_kernel(const std::string& name) {
   if (name.empty() || name == kRecurrenceSteps) return;
@@ -392,6 +417,7 @@ std::vector<StepInfo> BoundPlan::steps() const {
                s->call.node.op->name,
                s->kernel,
                s->note,
+               why_chosen(s->kernel, s->call, plan_.options()),
                s->call.out,
                0,
                s->prepared->workspace_bytes()};
@@ -404,13 +430,20 @@ std::vector<StepInfo> BoundPlan::steps() const {
 bool BoundPlan::uses_kernel(std::string_view name) const {
   for (const auto& s : steps_) {
     if (s->kernel == name) return true;
-    const Plan* body = plan_.body_of(s->call.node.id);
-    if (body == nullptr || s->kernel != kRecurrenceSteps) continue;
-    Binding b = binding_;
-    b[s->attributes.text("row_symbol")] = s->call.dims("extent")[1];
-    if (body->bind(b)->uses_kernel(name)) return true;
+  }
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (const auto body = body_of(i); body != nullptr && body->uses_kernel(name)) return true;
   }
   return false;
+}
+
+std::shared_ptr<const BoundPlan> BoundPlan::body_of(size_t step) const {
+  const Step& s = *steps_.at(step);
+  const Plan* body = plan_.body_of(s.call.node.id);
+  if (body == nullptr || s.kernel != kRecurrenceSteps) return nullptr;
+  Binding b = binding_;
+  b[s.attributes.text("row_symbol")] = s.call.dims("extent")[1];
+  return body->bind(b);
 }
 
 Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {

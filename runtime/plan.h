@@ -60,6 +60,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
 struct StepInfo {
   int32_t node = 0;
   std::string op, kernel, note;
+  std::string why;  ///< why this kernel and no other
   std::vector<TensorType> out;
   size_t output_bytes = 0, workspace_bytes = 0;
 };
@@ -78,6 +79,8 @@ class BoundPlan {
   /// Bytes of one run beside inputs, outputs and constants.
   size_t arena_bytes() const { return arena_bytes_; }
   std::vector<StepInfo> steps() const;
+  /// The bound plan of the body of `steps()[i]`, where that runs step by step; else null.
+  std::shared_ptr<const BoundPlan> body_of(size_t step) const;
   /// Whether a kernel of this name runs a step, here or in a body.
   bool uses_kernel(std::string_view name) const;
 

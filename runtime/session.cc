@@ -5,6 +5,7 @@
 #include <rondo/autodiff/gradients.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/runtime/bind_feeds.h>
+#include <rondo/runtime/explain.h>
 
 namespace rondo {
 
@@ -71,6 +72,10 @@ std::shared_ptr<const Session::Entry> Session::entry(const Vars& fetches, const 
 
 std::shared_ptr<const Plan> Session::plan(const Vars& fetches, const Updates& updates) {
   return entry(fetches, updates)->plan;
+}
+
+std::string Session::explain(const Vars& fetches, const Binding& sizes, const Updates& updates) {
+  return rondo::explain(*plan(fetches, updates)->bind(sizes));
 }
 
 std::vector<Tensor> Session::run(const Vars& fetches, const std::vector<Feed>& feeds,

@@ -50,6 +50,10 @@ class Session {
   /// The plan that such a run uses, for inspection.
   std::shared_ptr<const Plan> plan(const Vars& fetches, const Updates& updates = {});
 
+  /// Tells people how such a run goes and why (runtime/explain.h). `sizes`: a number for each
+  /// symbol of the placeholders, {{"T", 100}, {"B", 16}}. Error: a symbol without a number.
+  std::string explain(const Vars& fetches, const Binding& sizes = {}, const Updates& updates = {});
+
   const Graph& graph() const { return graph_; }
   VariableStore& variables() { return *store_; }
   const std::shared_ptr<VariableStore>& store() const { return store_; }

@@ -71,7 +71,7 @@ TEST_CASE("a rule replaces what it matches and keeps the name", "[rewrite]") {
   %2 = tanh(%1) -> f32[2]
   return %2
 )");
-  CHECK(r.log == "mul_one x1");
+  CHECK(r.log == "mul_one");
 }
 
 TEST_CASE("a commuting op matches in either order, nested ones in every combination", "[rewrite]") {
@@ -83,7 +83,7 @@ TEST_CASE("a commuting op matches in either order, nested ones in every combinat
     const Var x = g.placeholder("x", f32, {2}), two = test::scalar(g, 2);
     const Var p = (order & 1) != 0 ? make("mul", {two, x}) : make("mul", {x, two});
     const Var s = (order & 2) != 0 ? make("add", {p, x}) : make("add", {x, p});
-    CHECK(apply_rules({s}, {nested}).log == "nested x1");
+    CHECK(apply_rules({s}, {nested}).log == "nested");
   }
   Graph g;
   const Var x = g.placeholder("x", f32, {2}), y = g.placeholder("y", f32, {2});
@@ -97,7 +97,7 @@ TEST_CASE("without commutes the order counts", "[rewrite]") {
                              [](Match& m) { return m.fits(m["x"]) ? m["x"] : Var(); });
   Graph g;
   const Var x = g.placeholder("x", f32, {2}), zero = test::scalar(g, 0);
-  CHECK(apply_rules({make("sub", {x, zero})}, {sub_zero}).log == "sub_zero x1");
+  CHECK(apply_rules({make("sub", {x, zero})}, {sub_zero}).log == "sub_zero");
   CHECK(apply_rules({make("sub", {zero, x})}, {sub_zero}).log == "nothing");
 }
 
@@ -107,7 +107,7 @@ TEST_CASE("literals are compared by bits in the operand's dtype", "[rewrite]") {
   const auto matches = [&](double wanted, const Var& v) {
     const auto r = rule("r", op("add", any("x"), literal(wanted)), [](Match& m) { return m["x"]; });
     const Var x = g.constant(Tensor(v.dtype(), to_shape({}).empty() ? Dims{} : Dims{}));
-    return apply_rules({make("add", {x, v})}, {r}).log == "r x1";
+    return apply_rules({make("add", {x, v})}, {r}).log == "r";
   };
   CHECK(matches(1, value(f32, 1)));
   CHECK(matches(1, value(bf16, 1)));
@@ -163,7 +163,7 @@ TEST_CASE("a node whose pieces were rewritten is looked at again", "[rewrite]") 
   // Only after mul_one is the outer neg above a neg.
   const Var y = make("neg", {make("mul", {make("mul", {one, make("neg", {x})}), one})});
   const Result r = apply_rules({y}, {neg_neg(), mul_one()});
-  CHECK(r.log == "mul_one x2, neg_neg x1");
+  CHECK(r.log == "mul_one x2, neg_neg");
   CHECK(r.text == "graph(%0)\n  %0 \"x\" = placeholder -> f32[2]\n  return %0\n");
 }
 
@@ -174,7 +174,7 @@ TEST_CASE("inner nodes that a rule builds are rewritten in a later sweep", "[rew
   Graph g;
   const Var x = g.placeholder("x", f32, {2});
   const Result r = apply_rules({make("tanh", {x})}, {expand, neg_neg()});
-  CHECK(r.log == "expand x1, neg_neg x1");
+  CHECK(r.log == "expand, neg_neg");
   CHECK(r.text.find("%1 = add(%0, %0)") != std::string::npos);
 }
 
@@ -185,11 +185,11 @@ TEST_CASE("once matches only what nothing else uses", "[rewrite]") {
   const Var x = g.placeholder("x", f32, {2});
   const Var n = make("neg", {x});
   const Var t = make("tanh", {n});
-  CHECK(apply_rules({t}, {fuse}).log == "fuse x1");
+  CHECK(apply_rules({t}, {fuse}).log == "fuse");
   CHECK(apply_rules({t, n}, {fuse}).log == "nothing");
   CHECK(apply_rules({t, make("add", {n, x})}, {fuse}).log == "nothing");
   make("tanh", {n});  // a dead user does not count
-  CHECK(apply_rules({t}, {fuse}).log == "fuse x1");
+  CHECK(apply_rules({t}, {fuse}).log == "fuse");
 }
 
 TEST_CASE("attributes, absent operands, the rest and results are matched", "[rewrite]") {
@@ -201,14 +201,14 @@ TEST_CASE("attributes, absent operands, the rest and results are matched", "[rew
   };
   const auto bare = rule("bare", op("linear", any("x"), any("w"), none(), with("mode", "exact")),
                          [](Match& m) { return m["x"]; });
-  CHECK(apply_rules({linear({}, "exact")}, {bare}).log == "bare x1");
+  CHECK(apply_rules({linear({}, "exact")}, {bare}).log == "bare");
   CHECK(apply_rules({linear(b, "exact")}, {bare}).log == "nothing");
   CHECK(apply_rules({linear({}, "fast")}, {bare}).log == "nothing");
 
   const auto concat_one = rule("concat_first", op("concat", any("x"), rest("more")), [](Match& m) {
     return m.rest("more").size() == 2 ? m["x"] : Var();
   });
-  CHECK(apply_rules({make("concat", {x, x, x})}, {concat_one}).log == "concat_first x1");
+  CHECK(apply_rules({make("concat", {x, x, x})}, {concat_one}).log == "concat_first");
   CHECK(apply_rules({make("concat", {x, x})}, {concat_one}).log == "nothing");
   const auto two = rule("two", op("concat", any("a"), any("b")), [](Match& m) { return m["a"]; });
   CHECK(apply_rules({make("concat", {x, x, x})}, {two}).log == "nothing");
@@ -219,7 +219,7 @@ TEST_CASE("attributes, absent operands, the rest and results are matched", "[rew
   const auto last =
       rule("last", op("neg", op("lstm_layer", any("s"), none(), any("wx"), any("wr"), result(1))),
            [](Match& m) { return make("tanh", {m.graph().find("x")}); });
-  CHECK(apply_rules({make("neg", {y[1]})}, {last}).log == "last x1");
+  CHECK(apply_rules({make("neg", {y[1]})}, {last}).log == "last");
   CHECK(apply_rules({make("neg", {y[0]})}, {last}).log == "nothing");
 }
 
@@ -233,7 +233,7 @@ TEST_CASE("a node with several results is replaced as a whole", "[rewrite]") {
   const auto shortcut = rule("shortcut", op("lstm_layer", any("x"), none(), rest("w")),
                              [](Match& m) { return Vars{m["x"], m.graph().find("h")}; });
   const Result r = apply_rules({make("neg", {y[0]}), make("neg", {y[1]}), h}, {shortcut});
-  CHECK(r.log == "shortcut x1");
+  CHECK(r.log == "shortcut");
   CHECK(r.text.find("%4 = neg(%0) -> f32[4,2,3]\n  %5 = neg(%3) -> f32[2,3]") != std::string::npos);
 }
 
@@ -248,7 +248,7 @@ TEST_CASE("rules reach into bodies, once for a body that is shared", "[rewrite]"
   RewriteLog log;
   const Subgraph r = rewrite(unit({y}), RuleSet({neg_neg()}), &log);
   verify(r);
-  CHECK(log.str() == "neg_neg x1");
+  CHECK(log.str() == "neg_neg");
   CHECK(r.graph.node(1).body == r.graph.node(2).body);
   CHECK(r.graph.node(1).body->graph.size() == 2);
   CHECK(body->graph.size() == 4);  // the old body is as it was
@@ -310,7 +310,7 @@ TEST_CASE("the earlier rule goes first", "[rewrite]") {
   };
   Graph g;
   const Var y = make("neg", {g.placeholder("x", f32, {2})});
-  CHECK(apply_rules({y}, {to("first", "tanh"), to("second", "random")}).log == "first x1");
+  CHECK(apply_rules({y}, {to("first", "tanh"), to("second", "random")}).log == "first");
 }
 
 TEST_CASE("a graph without anything to do comes out as it was", "[rewrite]") {

@@ -23,24 +23,34 @@ class Compiler {
         symbol_(call.attributes.text("row_symbol")) {}
 
   std::optional<CellProgram> run() {
-    if (layout_.states == 0 || layout_.xs + layout_.ys == 0) return std::nullopt;
+    if (layout_.states == 0) return refuse("it carries no state");
+    if (layout_.xs + layout_.ys == 0) return refuse("it has neither inputs nor outputs over time");
     program_.dtype = call_.in[0].dtype;
-    if (program_.dtype != f32 && program_.dtype != f64) return std::nullopt;
+    if (program_.dtype != f32 && program_.dtype != f64) return refuse("its state is no f32 or f64");
     for (size_t i = 0; i < layout_.sums; ++i) {
-      if (body_.outputs[layout_.states + layout_.ys + i]) return std::nullopt;
+      if (body_.outputs[layout_.states + layout_.ys + i])
+        return refuse("a sum over time could not leave the loop");
     }
-    if (!place_inputs()) return std::nullopt;
+    if (!place_inputs()) return refuse("an operand is no [B,width] of its state's dtype");
     live_ = live_nodes(body_);
     for (const int32_t id : live_) {
-      if (body_.graph.node(id).op != &placeholder_op() && !take(body_.graph.node(id)))
-        return std::nullopt;
+      const Node& n = body_.graph.node(id);
+      if (n.op != &placeholder_op() && !take(n))
+        return refuse(cat("its step holds ", n.op->name, " ", n.outputs[0].str()));
     }
     place_outputs();
-    if (!make_groups() || !make_ends()) return std::nullopt;
+    if (!make_groups() || !make_ends())
+      return refuse("its elementwise operations do not fit one program");
     return std::move(program_);
   }
+  const std::string& why() const { return why_; }
 
  private:
+  std::nullopt_t refuse(std::string why) {
+    why_ = std::move(why);
+    return std::nullopt;
+  }
+
   // What is known of a value: where it lies (once it does), and from which stage on.
   struct Known {
     std::optional<Place> place = {};
@@ -333,6 +343,7 @@ class Compiler {
   const Subgraph& body_;
   std::string symbol_;
   CellProgram program_;
+  std::string why_;
   std::vector<int32_t> live_;
   std::map<Value, Known> known_;
   std::map<Value, size_t> shared_;
@@ -342,8 +353,11 @@ class Compiler {
 
 }  // namespace
 
-std::optional<CellProgram> CellProgram::compile(const KernelCall& call) {
-  return Compiler(call).run();
+std::optional<CellProgram> CellProgram::compile(const KernelCall& call, std::string* why) {
+  Compiler c(call);
+  auto program = c.run();
+  if (!program && why != nullptr) *why = c.why();
+  return program;
 }
 
 }  // namespace rondo::cpu

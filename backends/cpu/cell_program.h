@@ -65,8 +65,8 @@ struct CellProgram {
   std::vector<Place> next;       ///< where each next state lies at the end of a step
   std::vector<int64_t> state_widths;
 
-  /// The program of a recurrence's body; none when something in it does not fit.
-  static std::optional<CellProgram> compile(const KernelCall& call);
+  /// The program of a recurrence's body; none, and `why`, when something in it does not fit.
+  static std::optional<CellProgram> compile(const KernelCall& call, std::string* why = nullptr);
 };
 
 }  // namespace rondo::cpu

@@ -268,7 +268,13 @@ void add_recurrent(std::vector<Kernel>& rows) {
        .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
          return std::make_unique<Recurrent>(call, *CellProgram::compile(call));
        },
-       .cost = 1});
+       .cost = 1,
+       .why_not =
+           [](const KernelCall& call) {
+             std::string why;
+             CellProgram::compile(call, &why);
+             return why;
+           }});
 }
 
 }  // namespace rondo::cpu

@@ -1,0 +1,130 @@
+#include <rondo/ops/layer.h>
+
+#include <rondo/ops/elementwise.h>
+#include <rondo/ops/nn.h>
+#include <rondo/ops/recurrence.h>
+#include <rondo/ops/rnn_common.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo::rnn {
+namespace {
+
+using namespace rnn_internal;
+
+std::string label(const LayerOptions& o) {
+  return o.name.empty() ? "[layer] " : cat("[layer \"", o.name, "\"] ");
+}
+
+std::string format_of(const LayerOptions& o) {
+  return std::string(name_of(kRnnDataFormatNames, static_cast<int>(o.data_format), "layer"));
+}
+
+Var time_major(const Var& x, const LayerOptions& o) {
+  const std::string format = format_of(o);
+  if (!x) fail(Fault::kArgument, "layer.x.missing", label(o), "x is an empty Var");
+  const size_t least = format == "TNS" ? 2 : 3;
+  if (x.rank() < least || (least == 3 && x.rank() != 3)) {
+    fail(Fault::kArgument, "layer.x.rank", label(o), "x has shape ", to_string(x.shape()),
+         ", but must be ", least == 2 ? "[T,B,...]" : sequence_axes(format, "I"),
+         " in data_format ", format);
+  }
+  return to_time_major(x, format);
+}
+
+struct Direction {
+  Var y;
+  Vars last;
+};
+Direction run(const Var& x, const Vars& init, const Cell& cell, const LayerOptions& o,
+              const Var& lengths, bool reverse, const std::string& name, Site at) {
+  bool output = false;
+  const RecurrenceResult r = recurrence(
+      {.states = init,
+       .xs = {x},
+       .end = lengths,
+       .reverse = reverse,
+       .origin = "layer",
+       .name = name},
+      [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+        Step next = cell(xs[0], s);
+        if (next.state.size() != s.size())
+          fail(Fault::kArgument, "layer.cell.state", label(o), "the cell gives ", next.state.size(),
+               " states, but init has ", s.size());
+        for (size_t k = 0; k < s.size(); ++k) {
+          if (!next.state[k] || next.state[k].type() != s[k].type())
+            fail(Fault::kArgument, "layer.cell.state", label(o), "the cell's state ", k, " is ",
+                 next.state[k] ? next.state[k].type().str() : "empty", ", but init fixed it as ",
+                 s[k].type().str());
+        }
+        output = static_cast<bool>(next.output);
+        return {.states = std::move(next.state), .ys = output ? Vars{next.output} : Vars{}};
+      },
+      at);
+  return {output ? r.ys[0] : Var(), r.finals};
+}
+
+void check_init(const Vars& init, const Var& x, const LayerOptions& o) {
+  for (size_t k = 0; k < init.size(); ++k) {
+    if (!init[k])
+      fail(Fault::kArgument, "layer.init.missing", label(o), "init ", k,
+           " is an empty Var; zero_state gives zeros");
+    const Dim difference = init[k].rank() == 0 ? Dim(-1) : init[k].dim(0) - x.dim(1);
+    if (difference.is_constant() && difference.constant() != 0)
+      fail(Fault::kArgument, "layer.init.dim", label(o), "init ", k, " has shape ",
+           to_string(init[k].shape()), ", but axis 0 must be B = ", x.dim(1).str(),
+           ", which x fixed");
+  }
+}
+
+}  // namespace
+
+LayerResult layer(const Var& given, const Vars& init, const Cell& cell, const LayerOptions& o,
+                  Site at) {
+  const Var x = time_major(given, o);
+  check_init(init, x, o);
+  const bool both = is_bidirectional(o.direction_mode);
+  const bool extra = o.direction_mode == BIDIR_EXTRA_DIM;
+  if (!cell || (both && !o.backward))
+    fail(Fault::kArgument, both ? "layer.backward.missing" : "layer.cell.missing", label(o),
+         both ? "direction_mode is bidirectional: give .backward, the cell of the other direction"
+              : "the cell is empty");
+  if (extra && o.data_format != RnnDataFormat::TNS)
+    fail(Fault::kArgument, "layer.data_format.direction", label(o),
+         "BIDIR_EXTRA_DIM gives [T,2,B,...]"
+         " and needs data_format TNS, got ",
+         format_of(o));
+  Var lengths = o.lengths;
+  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), "layer.lengths", at);
+
+  if (!both) {
+    Direction d = run(x, init, cell, o, lengths, o.direction_mode == BWD, o.name, at);
+    return {d.y ? from_time_major(d.y, format_of(o)) : Var(), std::move(d.last)};
+  }
+  const Vars& back_init = o.backward_init.empty() ? init : o.backward_init;
+  check_init(back_init, x, o);
+  const auto part = [&](const char* half) { return o.name.empty() ? "" : cat(o.name, "/", half); };
+  const Direction f = run(x, init, cell, o, lengths, false, part("forward"), at);
+  const Direction b = run(x, back_init, o.backward, o, lengths, true, part("backward"), at);
+  if (f.last.size() != b.last.size() || !f.y != !b.y)
+    fail(Fault::kArgument, "layer.backward.state", label(o),
+         "the two cells differ in their number of states, or in having an output");
+  const auto pair = [&](const Var& v, const Var& w, int64_t axis) {
+    return concat<Var>({expand_dims(v, axis, at), expand_dims(w, axis, at)}, axis, at);
+  };
+  LayerResult r;
+  for (size_t k = 0; k < f.last.size(); ++k) r.last.push_back(pair(f.last[k], b.last[k], 0));
+  if (!f.y) return r;
+  r.y = extra                              ? pair(f.y, b.y, 1)
+        : o.direction_mode == BIDIR_CONCAT ? concat<Var>({f.y, b.y}, -1, at)
+                                           : f.y + b.y;
+  r.y = from_time_major(r.y, format_of(o));
+  return r;
+}
+
+Var zero_state(const Var& x, Dim width, RnnDataFormat format, Site at) {
+  const LayerOptions o{.data_format = format};
+  const Var t = time_major(x, o);
+  return fill(t.graph(), x.dtype(), {t.dim(1), std::move(width)}, 0, at);
+}
+
+}  // namespace rondo::rnn

@@ -1,0 +1,238 @@
+#include <rondo/ops/roll_slices.h>
+
+#include <algorithm>
+#include <optional>
+
+#include <rondo/graph/op.h>
+#include <rondo/graph/rewrite.h>
+#include <rondo/ops/shape.h>
+
+namespace rondo::roll_internal {
+namespace {
+
+bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
+
+// A value that is one slice of another along an axis, the axis gone: reshape(slice(x, axis, i,
+// i+1)).
+struct Cut {
+  Value of;
+  int64_t axis = 0, at = 0;
+};
+std::optional<Cut> cut_of(const LiveGraph& g, Value v) {
+  const Node& squeezed = g.node(v.node);
+  if (squeezed.op->name != "reshape") return std::nullopt;
+  const Node& cut = g.node(squeezed.inputs[0].node);
+  if (cut.op->name != "slice") return std::nullopt;
+  const Shape& of = g.type(cut.inputs[0]).shape;
+  const Shape& bounds = cut.attributes.shape("bounds");
+  const size_t axis = axis_index(cut.attributes.integer("axis"), of.size());
+  if (!bounds[0].is_constant() || !bounds[1].is_constant() ||
+      bounds[1].constant() != bounds[0].constant() + 1)
+    return std::nullopt;
+  Shape rest = of;
+  rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(axis));
+  if (rest != g.type(v).shape) return std::nullopt;
+  return Cut{cut.inputs[0], static_cast<int64_t>(axis), bounds[0].constant()};
+}
+
+}  // namespace
+
+LiveGraph::LiveGraph(const Subgraph& s) : s_(s), ids_(live_nodes(s)) {
+  for (int32_t i = 0; i < s.graph.size(); ++i) {
+    first_.push_back(values_);
+    values_ += s.graph.node(i).outputs.size();
+  }
+}
+
+Slices::Slices(const LiveGraph& g, Tuple chain) : g_(g), chain_(std::move(chain)) {}
+
+bool Slices::match() {
+  const ValueType& t = g_.type(chain_[0]);
+  if (t.shape.empty() || t != g_.type(chain_[1])) return fail("its carried value has no row axis");
+  find_levels();
+  const Tuple before(chain_.begin(), chain_.end() - 1), after(chain_.begin() + 1, chain_.end());
+  states_.push_back({chain_[0], after});
+  known_[before] = {Inner::Kind::kState, 0};
+  // States that are met on the way are followed once all whole tuples are known.
+  for (size_t s = 0; s < states_.size(); ++s) {
+    Inner inner;
+    const Tuple next = states_[s].next;
+    if (!(s == 0 ? unify_nodes(next, &inner) : unify(next, &inner))) return false;
+    states_[s].next_inner = known_[next] = inner;
+  }
+  return true;
+}
+
+void Slices::find_levels() {
+  level_.assign(g_.values(), -1);
+  std::map<Value, int32_t> place;
+  for (size_t k = 0; k < chain_.size(); ++k) place[chain_[k]] = static_cast<int32_t>(k);
+  for (const int32_t id : g_.ids()) {
+    const Node& n = g_.node(id);
+    int32_t level = -1;
+    for (const Value v : n.inputs) {
+      if (v) level = std::max(level, level_[g_.index(v)]);
+    }
+    for (size_t k = 0; k < n.outputs.size(); ++k) {
+      const Value v{id, static_cast<int32_t>(k)};
+      const auto at = place.find(v);
+      level_[g_.index(v)] = at == place.end() ? level : at->second;
+    }
+  }
+}
+
+// The first step's value may be a first state, so the others decide.
+Slices::Place Slices::place_of(const Tuple& t) const {
+  bool here = true, before = true, outside = true;
+  for (size_t k = 1; k < t.size(); ++k) {
+    if (!t[k]) continue;
+    const int32_t l = level(t[k]), step = static_cast<int32_t>(k);
+    here = here && l == step;
+    before = before && l == step - 1;
+    outside = outside && l <= 0;
+  }
+  return here ? Place::kHere : before ? Place::kBefore : outside ? Place::kOutside : Place::kMixed;
+}
+
+bool Slices::unify(const Tuple& t, Inner* inner) {
+  if (const auto it = known_.find(t); it != known_.end()) {
+    *inner = it->second;
+    return true;
+  }
+  const Value first = t[0];
+  const bool same = std::all_of(t.begin(), t.end(), [&](Value v) { return !v || v == first; });
+  bool ok = true;
+  if (same) {
+    *inner = {Inner::Kind::kShared, 0, 0, first};
+  } else {
+    switch (place_of(t)) {
+      case Place::kHere:
+        ok = unify_nodes(t, inner);
+        break;
+      case Place::kBefore:
+        return unify_state(t, inner);  // remembers by itself
+      case Place::kOutside:
+        ok = unify_sequence(t, inner);
+        break;
+      case Place::kMixed:
+        return fail(
+            cat("its steps use each other's ", g_.node(t[1].node).op->name, " in different ways"));
+    }
+  }
+  if (ok) known_[t] = *inner;
+  return ok;
+}
+
+bool Slices::unify_state(const Tuple& t, Inner* inner) {
+  const Value present = t[1];
+  if (!present || g_.type(t[0]) != g_.type(present))
+    return fail("a state changes its shape from step to step");
+  State s{t[0], Tuple(t.begin() + 1, t.end())};
+  s.next.emplace_back();
+  if (!s.next[1]) return fail("it has too few steps");
+  *inner = {Inner::Kind::kState, states_.size()};
+  states_.push_back(std::move(s));
+  known_[t] = *inner;
+  return true;
+}
+
+bool Slices::same_kind(const Tuple& t) {
+  const Node& a = g_.node(t[0].node);
+  for (const Value v : t) {
+    if (!v) continue;
+    const Node& b = g_.node(v.node);
+    if (v.slot != t[0].slot || a.op != b.op || is_leaf(b))
+      return fail(cat("steps differ: ", a.op->name, " in one, ", b.op->name, " in another"));
+    if (a.op->opaque)
+      return fail(
+          cat(a.op->name, " draws numbers of its own at each step; inside of rnn::layer it may"));
+    if (a.body || b.body) return fail(cat("a step holds a ", a.op->name, " of its own"));
+    bool equal = a.attributes == b.attributes && a.outputs == b.outputs &&
+                 a.inputs.size() == b.inputs.size();
+    for (size_t i = 0; equal && i < a.inputs.size(); ++i) equal = !a.inputs[i] == !b.inputs[i];
+    if (!equal) return fail(cat(a.op->name, " has other attributes or shapes in different steps"));
+  }
+  return true;
+}
+
+bool Slices::unify_nodes(const Tuple& t, Inner* inner) {
+  const std::pair<int32_t, int32_t> key{t[0].node, t[1].node};
+  const auto known = known_nodes_.find(key);
+  if (known != known_nodes_.end()) {
+    const std::vector<int32_t>& ids = nodes_[known->second.index].ids;
+    for (size_t k = 0; k < t.size(); ++k) {
+      if (t[k] && (ids[k] != t[k].node || t[k].slot != t[0].slot))
+        return fail("its steps are not laid out alike");
+    }
+    *inner = known->second;
+    inner->slot = t[0].slot;
+    return true;
+  }
+  if (!same_kind(t)) return false;
+  *inner = {Inner::Kind::kNode, nodes_.size(), t[0].slot};
+  StepNode made;
+  for (const Value v : t) made.ids.push_back(v ? v.node : -1);
+  nodes_.push_back(std::move(made));
+  known_nodes_[key] = *inner;
+  const size_t index = inner->index;
+  std::vector<Inner> operands;
+  const size_t count = g_.node(t[0].node).inputs.size();
+  for (size_t i = 0; i < count; ++i) {
+    operands.emplace_back();
+    if (!g_.node(t[0].node).inputs[i]) continue;
+    Tuple of;
+    for (const Value v : t) of.push_back(v ? g_.node(v.node).inputs[i] : Value{});
+    if (!unify(of, &operands.back())) return false;
+  }
+  nodes_[index].operands = std::move(operands);
+  return true;
+}
+
+bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
+  // Slices of one value, one after the other.
+  Sequence s{t};
+  std::optional<Cut> first = cut_of(g_, t[0]), second = t[1] ? cut_of(g_, t[1]) : std::nullopt;
+  bool cut = first && second && std::abs(second->at - first->at) == 1;
+  if (cut) {
+    s.of = first->of;
+    s.axis = first->axis;
+    s.begin = first->at;
+    s.stride = second->at - first->at;
+    cut = stride_ == 0 || stride_ == s.stride;
+    const Dim& length = g_.type(s.of).shape[static_cast<size_t>(s.axis)];
+    for (size_t k = 1; cut && k < t.size(); ++k) {
+      const int64_t at = s.begin + static_cast<int64_t>(k) * s.stride;
+      if (!t[k]) {
+        cut = at >= 0 && length.is_constant() && at < length.constant();
+        continue;
+      }
+      const auto c = cut_of(g_, t[k]);
+      cut = c && c->of == s.of && c->axis == s.axis && c->at == at;
+    }
+  }
+  if (cut) {
+    stride_ = s.stride;
+    *inner = {Inner::Kind::kSequence, sequences_.size()};
+    sequences_.push_back(std::move(s));
+    return true;
+  }
+  const bool leaves =
+      std::all_of(t.begin(), t.end(), [&](Value v) { return v && is_leaf(g_.node(v.node)); });
+  if (leaves) {
+    for (const Value v : t) {
+      if (g_.type(v) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+    }
+    *inner = {Inner::Kind::kSequence, sequences_.size()};
+    sequences_.push_back({t});
+    return true;
+  }
+  if (!unify_nodes(t, inner)) return false;
+  // The same computation on the same values at each step: once is enough.
+  const StepNode& n = nodes_[inner->index];
+  const bool shared = std::all_of(n.operands.begin(), n.operands.end(),
+                                  [](const Inner& i) { return i.kind == Inner::Kind::kShared; });
+  if (shared) *inner = {Inner::Kind::kShared, 0, 0, t[0]};
+  return true;
+}
+
+}  // namespace rondo::roll_internal

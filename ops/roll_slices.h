@@ -1,0 +1,112 @@
+// The slices of an unrolled loop, laid upon each other: what `roll` needs to know of one chain of
+// carried values. Internal to ops/roll.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rondo/graph/graph.h>
+
+namespace rondo::roll_internal {
+
+/// One value a step, of the same meaning; null where a step has none.
+using Tuple = std::vector<Value>;
+
+/// What stands for a tuple in the body: a result of a step's node, a state, a slice of a sequence,
+/// or a value that is the same for all steps.
+struct Inner {
+  enum class Kind : uint8_t { kNode, kState, kSequence, kShared } kind = Kind::kShared;
+  size_t index = 0;  ///< of the node, state or sequence
+  int32_t slot = 0;  ///< of the node
+  Value outer = {};  ///< kShared
+};
+
+/// A node of the body, and which node of the graph it is at each step; -1: none.
+struct StepNode {
+  std::vector<int32_t> ids;
+  std::vector<Inner> operands;
+};
+
+struct State {
+  Value first;
+  Tuple next;
+  Inner next_inner = {};
+};
+
+/// A value that each step takes its own slice of: `of` along `axis` from `begin`, a step further
+/// each time (+1 or -1); or, when `of` is null, the values themselves.
+struct Sequence {
+  Tuple each;
+  Value of = {};
+  int64_t axis = 0, begin = 0, stride = 1;
+};
+
+/// The nodes of a graph that outputs need, with what is asked of them again and again.
+class LiveGraph {
+ public:
+  explicit LiveGraph(const Subgraph& s);
+  const Subgraph& subgraph() const { return s_; }
+  const Node& node(int32_t id) const { return s_.graph.node(id); }
+  const ValueType& type(Value v) const { return s_.graph.type(v); }
+  const std::vector<int32_t>& ids() const { return ids_; }
+  size_t index(Value v) const {
+    return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
+  }
+  size_t values() const { return values_; }
+
+ private:
+  const Subgraph& s_;
+  std::vector<int32_t> ids_;
+  std::vector<size_t> first_;
+  size_t values_ = 0;
+};
+
+/// Lays the steps of a chain v_0 ... v_T upon each other.
+class Slices {
+ public:
+  Slices(const LiveGraph& g, Tuple chain);
+  /// Whether the steps are the same computation; else `why` says what differs.
+  bool match();
+
+  size_t steps() const { return chain_.size() - 1; }
+  const Tuple& chain() const { return chain_; }
+  const std::string& why() const { return why_; }
+  const std::vector<StepNode>& nodes() const { return nodes_; }
+  const std::vector<State>& states() const { return states_; }
+  const std::vector<Sequence>& sequences() const { return sequences_; }
+  bool reverse() const { return stride_ < 0; }
+  const Dim& rows() const { return g_.type(chain_[0]).shape[0]; }
+  /// How far along the chain a value is: the largest k with v_k among what it needs; -1 for none.
+  int32_t level(Value v) const { return level_[g_.index(v)]; }
+
+ private:
+  enum class Place : uint8_t { kHere, kBefore, kOutside, kMixed };
+
+  void find_levels();
+  Place place_of(const Tuple& t) const;
+  bool unify(const Tuple& t, Inner* inner);
+  bool unify_state(const Tuple& t, Inner* inner);
+  bool unify_nodes(const Tuple& t, Inner* inner);
+  bool unify_sequence(const Tuple& t, Inner* inner);
+  bool same_kind(const Tuple& t);
+  bool fail(std::string why) {
+    if (why_.empty()) why_ = std::move(why);
+    return false;
+  }
+
+  const LiveGraph& g_;
+  Tuple chain_;
+  std::vector<int32_t> level_;  // by value
+  std::vector<StepNode> nodes_;
+  std::vector<State> states_;
+  std::vector<Sequence> sequences_;
+  std::map<Tuple, Inner> known_;
+  std::map<std::pair<int32_t, int32_t>, Inner> known_nodes_;  // by the first two steps' ids
+  int64_t stride_ = 0;  // of the sequences: the direction of time
+  std::string why_;
+};
+
+}  // namespace rondo::roll_internal

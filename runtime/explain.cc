@@ -1,0 +1,114 @@
+#include <rondo/runtime/explain.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <map>
+
+#include <rondo/graph/op.h>
+#include <rondo/graph/rewrite.h>
+#include <rondo/ops/recurrence.h>
+
+namespace rondo {
+namespace {
+
+std::string padded(std::string s, size_t width) {
+  if (s.size() < width) s.resize(width, ' ');
+  return s;
+}
+
+std::string results(const std::vector<TensorType>& types) {
+  std::string s;
+  for (const TensorType& t : types) {
+    if (t.present) s += cat(s.empty() ? "" : ", ", t.dtype, to_string(t.dims));
+  }
+  return s;
+}
+
+// A number of what a body computes, whatever the order in which its nodes were made or its operands
+// are given: values are named as they are met from the outputs on.
+size_t fingerprint(const Subgraph& body) {
+  const Graph& g = body.graph;
+  std::map<int32_t, size_t> met;  // by node
+  std::string text;
+  const std::function<void(int32_t)> meet = [&](int32_t id) {
+    if (met.count(id) != 0) return;
+    const Node& n = g.node(id);
+    for (const Value v : n.inputs) {
+      if (v) meet(v.node);
+    }
+    text += n.op->name;
+    for (const auto& [name, value] : n.attributes.items()) text += cat(" ", name, "=", value.str());
+    for (const Value v : n.inputs) text += v ? cat(" ", met.at(v.node), ".", v.slot) : " -";
+    for (const ValueType& t : n.outputs) text += cat(" ", t.str());
+    const size_t number = met.size();
+    met[id] = number;
+    if (n.body) text += cat(" ", fingerprint(*n.body));
+    text += "\n";
+  };
+  for (const Value v : body.outputs) {
+    if (v) meet(v.node);
+    text += v ? cat("-> ", met.at(v.node), ".", v.slot, "\n") : "-> none\n";
+  }
+  return std::hash<std::string>()(text);
+}
+
+std::string counted(size_t n, std::string_view what) {
+  return cat(n, " ", what, n == 1 ? "" : "s");
+}
+
+// "2 states, 1 input, 2 shared; from lstm_layer", and the step as a list of ops and a number.
+std::string describe_recurrence(const Node& n, const std::string& indent) {
+  const RecurrenceLayout l(n);
+  const std::string& origin = n.attributes.text("origin");
+  std::string s =
+      cat(indent, counted(l.states, "state"), ", ", counted(l.xs, "input"), ", ",
+          counted(l.ys, "output"), " over time", n.attributes.flag("reverse") ? ", backwards" : "",
+          origin.empty() ? "" : cat("; from ", origin), "\n");
+  std::map<std::string, int> ops;
+  for (const int32_t id : live_nodes(*n.body)) {
+    const Node& inner = n.body->graph.node(id);
+    if (!inner.inputs.empty()) ++ops[inner.op->name];
+  }
+  char number[20];
+  std::snprintf(number, sizeof number, "%016zx", fingerprint(*n.body));
+  s += cat(indent, "step #", number, ":");
+  for (const auto& [name, count] : ops)
+    s += count == 1 ? cat(" ", name) : cat(" ", name, " x", count);
+  return s + "\n";
+}
+
+void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s) {
+  const std::vector<StepInfo> steps = plan.steps();
+  size_t op = 0, kernel = 0;
+  for (const StepInfo& i : steps) {
+    op = std::max(op, i.op.size());
+    kernel = std::max(kernel, i.kernel.size());
+  }
+  for (size_t k = 0; k < steps.size(); ++k) {
+    const StepInfo& i = steps[k];
+    s += cat(indent, padded(i.op, op), "  ", padded(i.kernel, kernel), "  ", results(i.out), "  (",
+             i.why, ")\n");
+    const Node& n = plan.plan().unit().graph.node(i.node);
+    if (n.op->name == "recurrence") s += describe_recurrence(n, indent + "    ");
+    if (const auto body = plan.body_of(k)) add_steps(*body, indent + "    ", s);
+  }
+}
+
+}  // namespace
+
+std::string explain(const BoundPlan& plan) {
+  std::string s = "passes\n";
+  size_t width = 0;
+  for (const PassReport& r : plan.plan().report()) width = std::max(width, r.pass.size());
+  for (const PassReport& r : plan.plan().report()) {
+    if (r.note.empty() && r.nodes_before == r.nodes_after) continue;
+    s += cat("  ", padded(r.pass, width), "  ", r.nodes_before, " -> ", r.nodes_after, " nodes",
+             r.note.empty() ? "" : cat("; ", r.note), "\n");
+  }
+  s += "steps\n";
+  add_steps(plan, "  ", s);
+  return s;
+}
+
+}  // namespace rondo

@@ -1,0 +1,344 @@
+// Loops that a user unrolled: they become the recurrence that a layer is, with the same numbers,
+// gradients and kernel; and what cannot be rolled stays and is told of.
+#include <rondo/ops/roll.h>
+
+#include <functional>
+#include <set>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
+
+#include "check_gradient.h"
+#include "op_run.h"
+
+#include <rondo/rondo.h>
+
+namespace rondo::test {
+namespace {
+
+constexpr int64_t kT = 6, kB = 3, kI = 2, kH = 4;
+
+// An LSTM over time in one of the ways in which it can be written: y [T,B,H] and the last h.
+struct Written {
+  Graph g;
+  Var x, wx, wr, b, h0, c0;
+  Var y, last;
+  std::vector<Feed> feeds;
+  Vars operands() const { return {x, wx, wr, b, h0, c0}; }
+};
+
+struct Two {
+  Var h, c;
+};
+Two lstm_step(const Written& w, const Var& x, const Two& s) {
+  Var z = matmul(x, w.wx) + w.b;
+  z = z + matmul(s.h, w.wr);
+  const Vars gates = split(z, 4, -1);
+  const Var i = sigmoid(gates[0]), f = sigmoid(gates[1]), g = tanh(gates[2]);
+  const Var c = f * s.c + i * g;
+  const Var o = sigmoid(gates[3]);
+  return {o * tanh(c), c};
+}
+
+Var at_time(const Var& x, int64_t t) { return squeeze(slice(x, 0, t, t + 1), 0); }
+Var stacked(const Vars& ys) {
+  Vars parts;
+  for (const Var& y : ys) parts.push_back(expand_dims(y, 0));
+  return concat(parts, 0);
+}
+
+const std::vector<std::string>& ways() {
+  static const std::vector<std::string> kWays{"recurrence", "layer", "lstm_layer", "cells",
+                                              "primitives"};
+  return kWays;
+}
+
+Written write(const std::string& way, DType t = f64, bool symbolic_rows = false) {
+  Written w;
+  const Dim rows = symbolic_rows ? Dim("B") : Dim(kB);
+  w.x = w.g.placeholder("x", t, {kT, rows, kI});
+  w.wx = w.g.placeholder("wx", t, {kI, 4 * kH});
+  w.wr = w.g.placeholder("wr", t, {kH, 4 * kH});
+  w.b = w.g.placeholder("b", t, {4 * kH});
+  w.h0 = w.g.placeholder("h0", t, {rows, kH});
+  w.c0 = w.g.placeholder("c0", t, {rows, kH});
+  for (const Var& v : w.operands()) {
+    const Dims dims = bind(v.shape(), {{"B", kB}});
+    w.feeds.emplace_back(v, draw(dims, t, -1, 1, w.feeds.size() + 3));
+  }
+  if (way == "lstm_layer") {
+    const auto r = rnn::lstm_layer(w.x, {.c_last = w.c0, .y_last = w.h0}, {w.wx, w.wr, w.b},
+                                   {.ret_last_h = true});
+    w.y = r.y;
+    w.last = r.last_h;
+  } else if (way == "layer") {
+    const auto r = rnn::layer(w.x, {w.h0, w.c0}, [&](Var x, Vars s) -> rnn::Step {
+      const Two next = lstm_step(w, x, {s[0], s[1]});
+      return {.output = next.h, .state = {next.h, next.c}};
+    });
+    w.y = r.y;
+    w.last = r.last[0];
+  } else if (way == "recurrence") {
+    const auto r = recurrence({.states = {w.h0, w.c0}, .xs = {w.x}},
+                              [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                                const Two next = lstm_step(w, xs[0], {s[0], s[1]});
+                                return {.states = {next.h, next.c}, .ys = {next.h}};
+                              });
+    w.y = r.ys[0];
+    w.last = r.finals[0];
+  } else {
+    Two s{w.h0, w.c0};
+    Vars ys;
+    for (int64_t k = 0; k < kT; ++k) {
+      const Var x = at_time(w.x, k);
+      if (way == "cells") {
+        const auto r = rnn::lstm_layer_cell(x, {.c_last = s.c, .y_last = s.h}, {w.wx, w.wr, w.b});
+        s = {r.h, r.c};
+      } else {
+        s = lstm_step(w, x, s);
+      }
+      ys.push_back(s.h);
+    }
+    w.y = stacked(ys);
+    w.last = s.h;
+  }
+  return w;
+}
+
+// What the user asks for: results and gradients by everything.
+Vars asked(const Written& w) {
+  Vars fetches{w.y, w.last};
+  const Vars d = gradients(sum(w.y * w.y) + sum(w.last * 0.5), w.operands());
+  fetches.insert(fetches.end(), d.begin(), d.end());
+  return fetches;
+}
+
+// The lines of explain() that say what the recurrences of a plan are and who runs them.
+std::multiset<std::string> recurrences(const std::string& explained) {
+  std::multiset<std::string> r;
+  size_t at = explained.find("steps\n");
+  const auto line = [&](size_t from) {
+    return explained.substr(from, explained.find('\n', from) - from);
+  };
+  while ((at = explained.find("  recurrence", at)) != std::string::npos) {
+    const std::string chosen = line(at);
+    const size_t number = explained.find("step #", at);
+    r.insert(chosen.substr(2, chosen.find("  ", 16) - 2) + " " + line(number));
+    at = number;
+  }
+  return r;
+}
+
+size_t count_of(const Plan& plan, std::string_view op) {
+  size_t n = 0;
+  for (int32_t i = 0; i < plan.unit().graph.size(); ++i)
+    n += plan.unit().graph.node(i).op->name == op ? 1 : 0;
+  return n;
+}
+
+TEST_CASE("an unrolled loop, a layer and a recurrence are one thing", "[roll]") {
+  const bool symbolic = GENERATE(false, true);
+  const Binding sizes = symbolic ? Binding{{"B", kB}} : Binding{};
+  std::vector<Tensor> want;
+  std::multiset<std::string> how;
+  for (const std::string& way : ways()) {
+    CAPTURE(way, symbolic);
+    const Written w = write(way, f64, symbolic);
+    const Vars fetches = asked(w);
+    Session session(w.g, {}, one_thread());
+    const std::vector<Tensor> got = session.run(fetches, w.feeds);
+    const std::string explained = session.explain(fetches, sizes);
+    CAPTURE(explained);
+    if (want.empty()) {
+      want = got;
+      how = recurrences(explained);
+      REQUIRE(how.size() == 2);  // forward and backward
+      for (const std::string& one : how)
+        CHECK(one.find("cpu.recurrence.engine") != std::string::npos);
+    }
+    for (size_t k = 0; k < want.size(); ++k) CHECK(got[k].same_bits(want[k]));
+    CHECK(recurrences(explained) == how);
+    CHECK((explained.find("  roll  ") != std::string::npos) ==
+          (way == "cells" || way == "primitives"));
+  }
+}
+
+// What a loop over time looks like that is not the plain one: each makes its results from `x`
+// [T,B,I] and others, and says how many recurrences it should become.
+struct Loop {
+  std::string name;
+  size_t recurrences;
+  std::function<Vars(const Vars& in)> make;  // in: x [T,B,4], h0 [B,4], w [4,4], mask [B,4]
+};
+
+const std::vector<Loop>& loops() {
+  static const std::vector<Loop> kLoops{
+      {"backwards in time", 1,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         Vars ys(kT);
+         for (int64_t t = kT; t-- > 0;) {
+           h = tanh(matmul(h, in[2]) + at_time(in[0], t));
+           ys[static_cast<size_t>(t)] = h;
+         }
+         return {stacked(ys), h};
+       }},
+      {"time on the second axis", 1,
+       [](const Vars& in) -> Vars {
+         const Var x = transpose(in[0], {1, 0, 2});
+         Var h = in[1];
+         for (int64_t t = 0; t < kT; ++t)
+           h = tanh(matmul(h, in[2]) + squeeze(slice(x, 1, t, t + 1), 1));
+         return {h};
+       }},
+      {"only some steps of the sequence", 1,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 1; t < kT; ++t) h = tanh(matmul(h, in[2]) * at_time(in[0], t));
+         return {h};
+       }},
+      {"a mask for each row, and a result of one step in the middle", 1,
+       [](const Vars& in) -> Vars {
+         Var h = in[1], third;
+         for (int64_t t = 0; t < kT; ++t) {
+           h = tanh(matmul(h * in[3], in[2]) + at_time(in[0], t));
+           if (t == 2) third = h;
+         }
+         return {h, third * 2};
+       }},
+      {"two layers in one loop", 2,
+       [](const Vars& in) -> Vars {
+         Var a = in[1], b = in[1];
+         Vars ys;
+         for (int64_t t = 0; t < kT; ++t) {
+           a = tanh(matmul(a, in[2]) + at_time(in[0], t));
+           b = sigmoid(matmul(b, in[2]) + a);
+           ys.push_back(b);
+         }
+         return {stacked(ys)};
+       }},
+      {"no input at all", 1,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 0; t < kT; ++t) h = tanh(matmul(h, in[2]));
+         return {h};
+       }},
+      {"three steps are too few", 0,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 0; t < 3; ++t) h = tanh(matmul(h, in[2]) + at_time(in[0], t));
+         return {h};
+       }},
+      {"elementwise work on one value", 0,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 0; t < kT; ++t) h = tanh(h * in[3]);
+         return {h};
+       }},
+      {"each step with a matrix of its own", 0,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 0; t < kT; ++t) h = tanh(matmul(h, in[2] * static_cast<double>(t)));
+         return {h};
+       }},
+      {"a step that looks back two steps", 0,
+       [](const Vars& in) -> Vars {
+         Var h = in[1], before = in[1];
+         for (int64_t t = 0; t < kT; ++t) {
+           const Var next = tanh(matmul(h, in[2]) + before * at_time(in[0], t));
+           before = h;
+           h = next;
+         }
+         return {h};
+       }},
+      {"the rows are mixed", 0,
+       [](const Vars& in) -> Vars {
+         Var h = in[1];
+         for (int64_t t = 0; t < kT; ++t)
+           h = tanh(matmul(h, in[2]) + transpose(matmul(transpose(h), at_time(in[0], t))) * 0);
+         return {h};
+       }},
+  };
+  return kLoops;
+}
+
+TEST_CASE("unrolled loops of many shapes keep their values and gradients", "[roll]") {
+  const size_t which = GENERATE(range<size_t>(0, 11));
+  const Loop& loop = loops().at(which);
+  const bool symbolic = GENERATE(false, true);
+  CAPTURE(loop.name, symbolic);
+  const int64_t rows = loop.name == "the rows are mixed" ? 4 : kB;
+  const Dim batch = symbolic ? Dim("B") : Dim(rows);
+  const auto run = [&](bool optimize, size_t* found) {
+    Graph g;
+    const Vars in{g.placeholder("x", f64, {kT, batch, kH}), g.placeholder("h0", f64, {batch, kH}),
+                  g.placeholder("w", f64, {kH, kH}), g.placeholder("mask", f64, {batch, kH})};
+    std::vector<Feed> feeds;
+    for (const Var& v : in)
+      feeds.emplace_back(v, draw(bind(v.shape(), {{"B", rows}}), f64, -1, 1, feeds.size()));
+    Vars fetches = loop.make(in);
+    Var total = g.constant(Tensor::scalar(f64, 0));
+    for (const Var& y : fetches) total = total + sum(y * y);
+    // The gradient is asked for twice: rolled, and (with optimize off) of the loop as it is too.
+    const Vars d = gradients(total, in);
+    fetches.insert(fetches.end(), d.begin(), d.end());
+    Session s(g, {.optimize = optimize}, one_thread());
+    if (found != nullptr) {
+      const Vars forward(fetches.begin(), fetches.end() - static_cast<std::ptrdiff_t>(in.size()));
+      *found = count_of(*s.plan(forward), "recurrence");
+    }
+    if (!symbolic) {
+      const GradientReport report =
+          check_gradients(g, Vars(fetches.begin(), fetches.end() - 4), feeds);
+      CHECK(report.first > 0);
+    }
+    return s.run(fetches, feeds);
+  };
+  size_t found = 0;
+  if (loop.name == "the rows are mixed" && symbolic) return;  // B against 4 is an error of its own
+  const std::vector<Tensor> rolled = run(true, &found), plain = run(false, nullptr);
+  CHECK(found == loop.recurrences);
+  for (size_t k = 0; k < plain.size(); ++k) CHECK(distance(rolled[k], plain[k]) < 1e-12);
+}
+
+TEST_CASE("a loop that cannot be rolled is told of, with the reason", "[roll]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kT, kB, kH}), w = g.placeholder("w", f64, {kH, kH});
+  Var h = g.placeholder("h0", f64, {kB, kH});
+  for (int64_t t = 0; t < kT; ++t) h = nn::dropout(tanh(matmul(h, w) + at_time(x, t)), 0.5);
+  const std::string text = Session(g).explain({h});
+  CAPTURE(text);
+  CHECK(text.find("not rolled: 5 steps of matmul at tests/roll.cc:") != std::string::npos);
+  CHECK(text.find("dropout draws numbers of its own at each step") != std::string::npos);
+}
+
+TEST_CASE("a gradient by a value in the middle of a loop keeps the loop", "[roll]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kT, kB, kH}), w = g.placeholder("w", f64, {kH, kH});
+  Var h = g.placeholder("h0", f64, {kB, kH}), middle;
+  std::vector<Feed> feeds{{x, draw({kT, kB, kH}, f64, -1, 1, 1)},
+                          {w, draw({kH, kH}, f64, -1, 1, 2)},
+                          {h, draw({kB, kH}, f64, -1, 1, 3)}};
+  for (int64_t t = 0; t < kT; ++t) {
+    h = tanh(matmul(h, w) + at_time(x, t));
+    if (t == 2) middle = h;
+  }
+  const Var d = gradients(sum(h), {middle})[0];
+  // The same from there on, with the value in the middle as an input.
+  Session s(g, {}, one_thread());
+  const std::vector<Tensor> got = s.run({d, middle}, feeds);
+  Graph rest;
+  const Var x2 = rest.placeholder("x", f64, {kT, kB, kH}),
+            w2 = rest.placeholder("w", f64, {kH, kH});
+  const Var from = rest.placeholder("middle", f64, {kB, kH});
+  Var h2 = from;
+  for (int64_t t = 3; t < kT; ++t) h2 = tanh(matmul(h2, w2) + at_time(x2, t));
+  const Var d2 = gradients(sum(h2), {from})[0];
+  const Tensor want = Session(rest, {}, one_thread())
+                          .run(d2, {{x2, feeds[0].second}, {w2, feeds[1].second}, {from, got[1]}});
+  CHECK(distance(got[0], want) < 1e-14);
+}
+
+}  // namespace
+}  // namespace rondo::test
