@@ -43,32 +43,34 @@ bool may_be_float(const Slot& s) {
   return s.type == SlotType::kFloat || s.type == SlotType::kAny || s.type == SlotType::kSame;
 }
 
-std::string note_of(const Slot& s) {
+// Asking for the gradient of this operand is an Error. (Where an op has none at all, it is zero.)
+bool refuses_gradient(const OpDef& op, const Slot& s) {
+  return !op.no_gradient && !s.differentiable && may_be_float(s);
+}
+
+std::string note_of(const OpDef& op, const Slot& s) {
   std::string r;
   for (const auto& [holds, what] : {std::pair(s.variadic, "any number"),
                                     {s.optional, "optional"},
-                                    {!s.differentiable && may_be_float(s), "no gradient"}}) {
+                                    {refuses_gradient(op, s), "gradient refused"}}) {
     if (holds) r += cat(r.empty() ? "" : ", ", what);
   }
   return r;
 }
 
 std::string gradient_of(const OpDef& op) {
-  std::string to;
-  bool all = true;
+  std::string to, refused;
+  bool floats = false;
   for (const Slot& s : op.parsed.inputs) {
+    floats = floats || may_be_float(s);
     if (!may_be_float(s)) continue;
-    if (s.differentiable) {
-      to += cat(to.empty() ? "" : ", ", s.name);
-    } else {
-      all = false;
-    }
+    std::string& list = refuses_gradient(op, s) ? refused : to;
+    list += cat(list.empty() ? "" : ", ", s.name);
   }
-  if (op.no_gradient || to.empty()) {
-    if (!all) return "none; to ask for one is refused";
-    return to.empty() ? "none: there is no float operand" : "zero almost everywhere: none flows";
-  }
-  return cat("of any order, to ", to, op.vjp ? "; a formula of its own" : "; from the equations");
+  if (!floats) return "none: there is no float operand";
+  if (op.no_gradient) return "zero; none flows";
+  return cat("of any order, to ", to, op.vjp ? "; a formula of its own" : "; from the equations",
+             refused.empty() ? "" : "; refused to ", refused);
 }
 
 // Names of one thing in other systems: system -> name.
@@ -175,7 +177,7 @@ std::string table(const std::vector<std::string>& head,
 std::string slot_table(const OpDef& op, std::string_view what, const std::vector<Slot>& slots) {
   std::vector<std::vector<std::string>> rows;
   for (const Slot& s : slots) {
-    rows.push_back({code(s.name), code(shape_of(s)), type_of(s.type), note_of(s),
+    rows.push_back({code(s.name), code(shape_of(s)), type_of(s.type), note_of(op, s),
                     joined(elsewhere(op, s.name), "`")});
   }
   return table({std::string(what), "shape", "type", "", "elsewhere"}, rows);
@@ -276,7 +278,7 @@ std::string describe_op(const OpDef& op) {
        {std::pair("operands", &op.parsed.inputs), {"results", &op.parsed.outputs}}) {
     if (!slots->empty()) s += cat("\n", title, "\n");
     for (const Slot& slot : *slots) {
-      const std::string note = note_of(slot), names = joined(elsewhere(op, slot.name), "");
+      const std::string note = note_of(op, slot), names = joined(elsewhere(op, slot.name), "");
       s += cat("  ", slot.name, shape_of(slot), ": ", type_of(slot.type), note.empty() ? "" : "; ",
                note, names.empty() ? "" : "; ", names, "\n");
     }

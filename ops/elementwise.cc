@@ -191,16 +191,14 @@ void register_elementwise(OpRegistry& r) {
   r.add({.name = "where",
          .sig = "condition[...]:bool, a[...]:same, b[...]:same -> y[...]:same",
          .doc = "y = a where condition holds, else b; broadcast. What is not selected reaches "
-                "neither value nor gradient.",
+                "no value, and its gradient is 0. A slope that is infinite there makes NaN of that "
+                "0, as elsewhere: guard the operand, as the example does.",
          .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"B", 3});
-Var y = where(x > 0, log(x), 0);  // y: [B,3]
-// On tensors; log(0) is nowhere selected:
+Var y = where(x > 0, log(where(x > 0, x, 1)), 0);  // y: [B,3]
+// On tensors:
 Tensor t = Tensor::of<float>({2}, {0, 1});
 Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
-         .differs = {{"PyTorch and TensorFlow where",
-                      "the same values. There a gradient that is NaN or infinite on the side that "
-                      "is not selected can come out as NaN; here nothing is multiplied with it"}},
          .infer = infer_broadcast,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
            return {{},
