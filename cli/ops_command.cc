@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "commands.h"
+#include "op_examples.h"
 #include "ops_text.h"
 
 #include <rondo/ops/register.h>
@@ -13,16 +14,19 @@ namespace rondo::tool {
 void add_ops(CLI::App& app, Run& run) {
   struct Arguments {
     std::string name;
-    bool markdown = false;
+    bool markdown = false, examples = false;
   };
   auto a = std::make_shared<Arguments>();
   CLI::App* c = app.add_subcommand("ops", "List the ops, or all about one");
   CLI::Option* name = c->add_option("name", a->name, "An op; none = a line for each");
   c->add_flag("--markdown", a->markdown, "The page docs/ops.md")->excludes(name);
+  c->add_flag("--examples", a->examples, "The examples, as a program of tests")->excludes(name);
   c->callback([a, &run] {
     run = [a] {
       if (a->markdown) {
         fmt::print("{}", ops_markdown(registry()));
+      } else if (a->examples) {
+        fmt::print("{}", op_examples(registry()));
       } else if (a->name.empty()) {
         fmt::print("{}", list_ops(registry()));
       } else if (const OpDef* op = registry().find(a->name)) {

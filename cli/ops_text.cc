@@ -11,9 +11,10 @@ namespace {
 std::string accepted(const AttributeDef& d) {
   std::string s;
   for (const std::string& o : d.one_of) s += (s.empty() ? "" : " | ") + o;
-  if (d.min && d.max) return cat(*d.min, " to ", *d.max);
-  if (d.min) return cat("at least ", *d.min);
-  if (d.max) return cat("at most ", *d.max);
+  const auto number = [](double v) { return AttributeValue(v).str(); };
+  if (d.min && d.max) return cat(number(*d.min), " to ", number(*d.max));
+  if (d.min) return cat("at least ", number(*d.min));
+  if (d.max) return cat("at most ", number(*d.max));
   return s;
 }
 
@@ -21,11 +22,55 @@ std::string default_of(const AttributeDef& d) {
   return d.required ? "required" : d.default_value.str();
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_sentence(const std::string& text) {
+  const std::string line = text.substr(0, text.find('\n'));
+  return line.substr(0, line.find(". "));
+}
+
+std::string type_of(SlotType t) {
+  constexpr std::string_view kNames[] = {"float", "i32 or i64", "i64",
+                                         "bool",  "any",        "any, all alike"};
+  return std::string(kNames[static_cast<size_t>(t)]);
+}
+
+std::string shape_of(const Slot& s) {
+  std::string r;
+  for (const std::string& axis : s.text) r += (r.empty() ? "" : ",") + axis;
+  return s.any_shape ? "[...]" : "[" + r + "]";
+}
+
+bool may_be_float(const Slot& s) {
+  return s.type == SlotType::kFloat || s.type == SlotType::kAny || s.type == SlotType::kSame;
+}
+
+// Asking for the gradient of this operand is an Error. (Where an op has none at all, it is zero.)
+bool refuses_gradient(const OpDef& op, const Slot& s) {
+  return !op.no_gradient && !s.differentiable && may_be_float(s);
+}
+
+std::string note_of(const OpDef& op, const Slot& s) {
+  std::string r;
+  for (const auto& [holds, what] : {std::pair(s.variadic, "any number"),
+                                    {s.optional, "optional"},
+                                    {refuses_gradient(op, s), "gradient refused"}}) {
+    if (holds) r += cat(r.empty() ? "" : ", ", what);
+  }
+  return r;
+}
 
 std::string gradient_of(const OpDef& op) {
-  if (op.no_gradient) return "none: zero almost everywhere, or refused";
-  return op.vjp ? "its own formula" : "through its lowering";
+  std::string to, refused;
+  bool floats = false;
+  for (const Slot& s : op.parsed.inputs) {
+    floats = floats || may_be_float(s);
+    if (!may_be_float(s)) continue;
+    std::string& list = refuses_gradient(op, s) ? refused : to;
+    list += cat(list.empty() ? "" : ", ", s.name);
+  }
+  if (!floats) return "none: there is no float operand";
+  if (op.no_gradient) return "zero; none flows";
+  return cat("of any order, to ", to, op.vjp ? "; a formula of its own" : "; from the equations",
+             refused.empty() ? "" : "; refused to ", refused);
 }
 
 // Names of one thing in other systems: system -> name.
@@ -33,15 +78,6 @@ std::vector<std::pair<std::string, std::string>> elsewhere(const OpDef& op, std:
   std::vector<std::pair<std::string, std::string>> r;
   for (const Alias& a : op.aliases) {
     if (a.of == of) r.emplace_back(a.system, a.name);
-  }
-  return r;
-}
-
-// Operands, results and attributes that have other names, in the order of the definition.
-std::vector<std::string> renamed(const OpDef& op) {
-  std::vector<std::string> r;
-  for (const Alias& a : op.aliases) {
-    if (!a.of.empty() && std::find(r.begin(), r.end(), a.of) == r.end()) r.push_back(a.of);
   }
   return r;
 }
@@ -54,11 +90,52 @@ std::string joined(const std::vector<std::pair<std::string, std::string>>& names
   return s;
 }
 
+// The slots of `own` whose shapes are others than those of `general`.
+std::string changes(const Signature& general, const Signature& own) {
+  std::string s;
+  for (const auto slots : {&Signature::inputs, &Signature::outputs}) {
+    for (size_t i = 0; i < (own.*slots).size(); ++i) {
+      const Slot& slot = (own.*slots)[i];
+      if (slot.text != (general.*slots)[i].text)
+        s += cat(s.empty() ? "" : ", ", slot.name, shape_of(slot));
+    }
+  }
+  return s;
+}
+
+// The signature under other options: what differs from the general form, for each option that
+// changes it.
+std::vector<std::pair<std::string, std::string>> variants_of(const OpDef& op) {
+  std::vector<std::pair<std::string, std::string>> r;
+  const auto required = [](const AttributeDef& d) { return d.required; };
+  if (!op.sig_of || std::any_of(op.attributes.begin(), op.attributes.end(), required)) return r;
+  Attributes defaults;
+  for (const AttributeDef& d : op.attributes) defaults.set(d.name, d.default_value);
+  for (const AttributeDef& d : op.attributes) {
+    std::vector<AttributeValue> values(d.one_of.begin(), d.one_of.end());
+    if (d.default_value.get<bool>() != nullptr) values = {false, true};
+    std::vector<std::pair<std::string, std::string>> own;
+    bool matters = false;
+    for (const AttributeValue& v : values) {
+      Attributes a = defaults;
+      a.set(d.name, v);
+      const std::string* text = v.get<std::string>();
+      own.emplace_back(cat(d.name, " = ", text ? *text : v.str()),
+                       changes(op.parsed, op.signature(a)));
+      matters = matters || own.back().second != own.front().second;
+    }
+    for (auto& variant : own) {
+      if (matters && !variant.second.empty()) r.push_back(std::move(variant));
+    }
+  }
+  return r;
+}
+
 std::string indented(const std::string& text, std::string_view by) {
-  std::string s(by);
-  for (const char c : text) {
-    s += c;
-    if (c == '\n') s += by;
+  std::string s;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\n' && (i == 0 || text[i - 1] == '\n')) s += by;
+    s += text[i];
   }
   return s;
 }
@@ -72,6 +149,49 @@ std::string cell(const std::string& text) {
   }
   return s;
 }
+std::string code(const std::string& text) { return text.empty() ? "" : "`" + cell(text) + "`"; }
+
+// A table in Markdown; columns that say nothing are left out.
+std::string table(const std::vector<std::string>& head,
+                  const std::vector<std::vector<std::string>>& rows) {
+  if (rows.empty()) return "";
+  std::vector<size_t> columns;
+  for (size_t i = 0; i < head.size(); ++i) {
+    const auto says = [&](const auto& row) { return !row[i].empty(); };
+    if (std::any_of(rows.begin(), rows.end(), says)) columns.push_back(i);
+  }
+  std::string s = "\n|", line = "|";
+  for (const size_t i : columns) {
+    s += cat(' ', head[i], " |");
+    line += "---|";
+  }
+  s += "\n" + line + "\n";
+  for (const auto& row : rows) {
+    s += "|";
+    for (const size_t i : columns) s += cat(' ', row[i], row[i].empty() ? "|" : " |");
+    s += "\n";
+  }
+  return s;
+}
+
+std::string slot_table(const OpDef& op, std::string_view what, const std::vector<Slot>& slots) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Slot& s : slots) {
+    rows.push_back({code(s.name), code(shape_of(s)), type_of(s.type), note_of(op, s),
+                    joined(elsewhere(op, s.name), "`")});
+  }
+  return table({std::string(what), "shape", "type", "", "elsewhere"}, rows);
+}
+
+std::string attribute_table(const OpDef& op) {
+  std::vector<std::vector<std::string>> rows;
+  for (const AttributeDef& d : op.attributes) {
+    rows.push_back({code(d.name), std::string(d.default_value.type_name()),
+                    d.required ? "required" : code(default_of(d)), cell(accepted(d)), cell(d.doc),
+                    joined(elsewhere(op, d.name), "`")});
+  }
+  return table({"attribute", "type", "default", "accepted", "meaning", "elsewhere"}, rows);
+}
 
 // The doc as Markdown: indented lines are formulas, kept as they are; stars and underscores are no
 // emphasis.
@@ -80,6 +200,7 @@ std::string prose(const std::string& doc) {
   bool in_code = false;
   const auto flush = [&] {
     const bool code = line.rfind("    ", 0) == 0;
+    if (in_code && line.empty()) return;  // a fence ends with an empty line anyway
     if (code != in_code) s += code ? "\n```\n" : "```\n\n";
     in_code = code;
     if (code) {
@@ -105,73 +226,111 @@ std::string prose(const std::string& doc) {
   return s;
 }
 
-void add_section(const OpDef& op, std::string& s) {
-  s += cat("## ", op.name, "\n\n```\n", op.name, ": ", op.sig, "\n```\n\n", prose(op.doc));
-  if (!op.attributes.empty()) {
-    s += "\n| attribute | type | default | accepted | meaning |\n|---|---|---|---|---|\n";
-    for (const AttributeDef& d : op.attributes) {
-      s += cat("| `", d.name, "` | ", d.default_value.type_name(), " | ",
-               d.required ? "required" : "`" + cell(default_of(d)) + "`", " | ", cell(accepted(d)),
-               " | ", cell(d.doc), " |\n");
-    }
-  }
+std::string section(const OpDef& op) {
+  std::string s =
+      cat("### ", op.name, "\n\n```\n", op.name, ": ", op.sig, "\n```\n\n", prose(op.doc));
   if (!op.formula.empty()) s += cat("\nFormula: `", op.formula, "`\n");
-  s += cat("\nGradient: ", gradient_of(op), ".\n");
-  if (op.aliases.empty()) return;
-  s += "\n| here | elsewhere |\n|---|---|\n";
+  s += slot_table(op, "operand", op.parsed.inputs);
+  s += slot_table(op, "result", op.parsed.outputs);
+  std::vector<std::vector<std::string>> variants;
+  for (const auto& [option, shapes] : variants_of(op))
+    variants.push_back({code(option), code(shapes)});
+  s += table({"option", "other shapes"}, variants);
+  s += attribute_table(op);
+  s += cat("\nGradient: ", prose(gradient_of(op) + "."));
+  if (!op.source.empty()) s += cat("\nSource: ", prose(op.source + "."));
   if (const auto names = elsewhere(op, ""); !names.empty())
-    s += cat("| `", op.name, "` | ", joined(names, "`"), " |\n");
-  for (const std::string& name : renamed(op))
-    s += cat("| `", name, "` | ", joined(elsewhere(op, name), "`"), " |\n");
+    s += cat("\nElsewhere: ", joined(names, "`"), ".\n");
+  if (!op.example.empty()) s += cat("\n```cpp\n", op.example, "\n```\n");
+  if (!op.differs.empty()) s += "\nHow it differs:\n\n";
+  for (const Difference& d : op.differs)
+    s += cat("- **", prose(d.elsewhere).substr(0, prose(d.elsewhere).size() - 1),
+             "**: ", prose(d.how + "."));
+  return s;
+}
+
+std::vector<const OpDef*> ops_of(const OpRegistry& registry, const std::string& family) {
+  std::vector<const OpDef*> r = registry.all();
+  r.erase(std::remove_if(r.begin(), r.end(), [&](const OpDef* op) { return op->family != family; }),
+          r.end());
+  return r;
 }
 
 }  // namespace
 
 std::string list_ops(const OpRegistry& registry) {
-  const auto ops = registry.all();
   size_t width = 0;
-  for (const OpDef* op : ops) width = std::max(width, op->name.size());
+  for (const OpDef* op : registry.all()) width = std::max(width, op->name.size());
   std::string s;
-  for (const OpDef* op : ops)
-    s += op->name + std::string(width + 2 - op->name.size(), ' ') + first_line(op->doc) + "\n";
+  for (const std::string& family : registry.families()) {
+    s += cat(s.empty() ? "" : "\n", family, "\n");
+    for (const OpDef* op : ops_of(registry, family))
+      s += "  " + op->name + std::string(width + 2 - op->name.size(), ' ') +
+           first_sentence(op->doc) + "\n";
+  }
   return s;
 }
 
 std::string describe_op(const OpDef& op) {
   std::string s = cat(op.name, ": ", op.sig, "\n\n", indented(op.doc, "  "), "\n");
+  if (!op.formula.empty()) s += "\nformula: " + op.formula + "\n";
+  for (const auto& [title, slots] :
+       {std::pair("operands", &op.parsed.inputs), {"results", &op.parsed.outputs}}) {
+    if (!slots->empty()) s += cat("\n", title, "\n");
+    for (const Slot& slot : *slots) {
+      const std::string note = note_of(op, slot), names = joined(elsewhere(op, slot.name), "");
+      s += cat("  ", slot.name, shape_of(slot), ": ", type_of(slot.type), note.empty() ? "" : "; ",
+               note, names.empty() ? "" : "; ", names, "\n");
+    }
+  }
+  if (const auto variants = variants_of(op); !variants.empty()) {
+    s += "\nother shapes\n";
+    for (const auto& [option, shapes] : variants) s += cat("  ", option, ": ", shapes, "\n");
+  }
   if (!op.attributes.empty()) s += "\nattributes\n";
   for (const AttributeDef& d : op.attributes) {
-    const std::string range = accepted(d);
+    const std::string range = accepted(d), names = joined(elsewhere(op, d.name), "");
     s += cat("  ", d.name, ": ", d.default_value.type_name(),
              d.required ? ", required" : " = " + d.default_value.str(), "\n      ", d.doc,
-             range.empty() ? "" : "; " + range, "\n");
+             range.empty() ? "" : "; ", range, names.empty() ? "" : "; ", names, "\n");
   }
-  if (!op.formula.empty()) s += "\nformula: " + op.formula + "\n";
   s += "\ngradient: " + gradient_of(op) + "\n";
-  if (!op.aliases.empty()) s += "\nelsewhere\n";
+  if (!op.source.empty()) s += "source: " + op.source + "\n";
   if (const auto names = elsewhere(op, ""); !names.empty())
-    s += cat("  ", op.name, ": ", joined(names, ""), "\n");
-  for (const std::string& name : renamed(op))
-    s += cat("  ", name, ": ", joined(elsewhere(op, name), ""), "\n");
+    s += cat("elsewhere: ", joined(names, ""), "\n");
+  if (!op.example.empty()) s += cat("\nexample\n", indented(op.example, "  "), "\n");
+  if (!op.differs.empty()) s += "\nhow it differs\n";
+  for (const Difference& d : op.differs) s += cat("  ", d.elsewhere, ": ", d.how, "\n");
   return s;
 }
 
 std::string ops_markdown(const OpRegistry& registry) {
-  const auto ops = registry.all();
   std::string s =
       "# Operations\n\n"
-      "Made by `rondo ops --markdown` from the definitions in `ops/`; do not edit.\n\n"
+      "Made by `rondo ops --markdown` from the definitions in `ops/`; do not edit. `rondo ops "
+      "NAME` "
+      "says the same on a\n"
+      "terminal.\n\n"
       "In a signature `[...]` is any shape, a letter binds a dimension, `?` marks an optional "
-      "operand\n"
-      "and `!` one that gets no gradient; `:int` is i32 or i64, `:same` any type, the same for all "
-      "that\n"
-      "say so; no type is a float.\n\n";
-  for (const OpDef* op : ops)
-    s += cat(s.back() == '\n' ? "" : " ", "[", op->name, "](#", op->name, ")");
-  s += "\n";
-  for (const OpDef* op : ops) {
-    s += "\n";
-    add_section(*op, s);
+      "operand "
+      "and `!` one that gets no\n"
+      "gradient; `:int` is i32 or i64, `:any` any type, `:same` any type, the same for all that "
+      "say "
+      "so; no type is a float (f64, f32, bf16,\n"
+      "f16), one for the whole call. Letters: T time, B batch, I input, H hidden, P projected.\n\n"
+      "Examples stand after `#include <rondo/rondo.h>` and `using namespace rondo;`. The suite "
+      "compiles and runs them; a comment\n"
+      "`// y: [T,B,4]` or `// y: {1, 2}` states a shape or values, which it checks.\n"
+      "Coming from another library: [migrating.md](migrating.md).\n\n"
+      "| family | |\n|---|---|\n";
+  for (const std::string& family : registry.families()) {
+    s += cat("| ", family, " |");
+    for (const OpDef* op : ops_of(registry, family)) s += cat(" [", op->name, "](#", op->name, ")");
+    s += " |\n";
+  }
+  for (const std::string& family : registry.families()) {
+    s += cat("\n## ", family, "\n");
+    for (const OpDef* op : ops_of(registry, family)) s += "\n" + section(*op);
   }
   return s;
 }

@@ -7,9 +7,10 @@
 
 namespace rondo::tool {
 
-/// One line for each op: its name and what it does.
+/// One line for each op, by family: its name and what it does.
 std::string list_ops(const OpRegistry& registry);
-/// All of an op: signature, meaning, attributes, names elsewhere.
+/// All of an op: signature, meaning, operands, attributes, source, example, how it differs
+/// elsewhere.
 std::string describe_op(const OpDef& op);
 /// The reference page of all ops. Equal registries give equal text.
 std::string ops_markdown(const OpRegistry& registry);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace rondo {
 namespace {
@@ -81,10 +82,19 @@ const OpDef& OpRegistry::add(OpDef def) {
     fail(Fault::kArgument, "registry.op.taken", "an op called '", def.name,
          "' is registered already");
   def.parsed = parse_signature(def.sig);
+  if (def.family.empty()) def.family = family_;
+  if (std::find(families_.begin(), families_.end(), def.family) == families_.end())
+    families_.push_back(def.family);
   auto p = std::make_unique<OpDef>(std::move(def));
   const OpDef& r = *p;
   ops_.emplace(r.name, std::move(p));
   return r;
+}
+
+void OpRegistry::add_family(std::string_view title, void (*add)(OpRegistry&)) {
+  const std::string outer = std::exchange(family_, std::string(title));
+  add(*this);
+  family_ = outer;
 }
 
 const OpDef* OpRegistry::find(std::string_view name) const {

@@ -95,6 +95,12 @@ struct Alias {
   std::string of;      ///< here: empty for the op itself, else an operand, result or attribute
 };
 
+/// How an op differs from what goes by the same or a similar name in another system.
+struct Difference {
+  std::string elsewhere;  ///< the system and its name there: "PyTorch GRU"
+  std::string how;
+};
+
 using InferFn = std::function<std::vector<ValueType>(const InferContext&)>;
 /// One gradient per operand, null = none flows there. `g`: one cotangent per output, null = zero.
 using VjpFn = std::function<Vars(const Call& c, const Vars& g, GradContext& context)>;
@@ -104,8 +110,17 @@ using LowerFn = std::function<Vars(const Call& c)>;
 struct OpDef {
   std::string name = {};
   std::string sig = {};
-  /// Formula, meaning, source.
+  /// Meaning and formulas; indented lines are formulas.
   std::string doc = {};
+  /// Where formulas and conventions come from.
+  std::string source = {};
+  /// The heading under which the reference shows the op; see OpRegistry::add_family.
+  std::string family = {};
+  /// How a program calls it: C++ after <rondo/rondo.h> and `using namespace rondo`, which the suite
+  /// compiles and runs. A comment `// y: [T,B,4]` or `// y: {1, 2}` states a shape or values, and
+  /// is checked.
+  std::string example = {};
+  std::vector<Difference> differs = {};
   std::vector<AttributeDef> attributes = {};
   std::vector<Alias> aliases = {};
   /// Signature that depends on a configuration; overrides `sig`, which then is the general form for
@@ -142,8 +157,15 @@ class OpRegistry {
   const OpDef* find(std::string_view name) const;
   std::vector<const OpDef*> all() const;  ///< sorted by name
 
+  /// Runs `add`; what it adds belongs to the family `title`, unless it names one itself.
+  void add_family(std::string_view title, void (*add)(OpRegistry&));
+  /// Titles of families, in the order of their first op.
+  const std::vector<std::string>& families() const { return families_; }
+
  private:
   std::map<std::string, std::unique_ptr<OpDef>, std::less<>> ops_;
+  std::vector<std::string> families_;
+  std::string family_ = "Other";
 };
 
 /// Fills in defaults and checks names, types, ranges and spellings.

@@ -9,15 +9,22 @@ namespace rondo {
 namespace {
 
 constexpr std::string_view kNoGradient = "0";
+constexpr std::string_view kSource = ". Source: ";  // in a row's documentation
 
 struct Kind {
   std::string_view name, operand, result;  // type suffixes in the signature
   DType sample;
+  std::string_view family;  // empty: that of the file
 };
-constexpr Kind kKinds[] = {{"float", "", "", f64},
-                           {"number", ":same", ":same", f64},
-                           {"compare", ":same!", ":bool", f64},
-                           {"logic", ":bool", ":bool", boolean}};
+constexpr Kind kKinds[] = {{"float", "", "", f64, ""},
+                           {"activation", "", "", f64, "Activations"},
+                           {"number", ":same", ":same", f64, ""},
+                           {"compare", ":same!", ":bool", f64, "Comparisons and logic"},
+                           {"logic", ":bool", ":bool", boolean, "Comparisons and logic"}};
+
+// Formulas that are C++ too, through the operators of elementwise.h.
+constexpr std::string_view kOperators[] = {"-x",    "a + b",  "a - b", "a * b", "a / b",
+                                           "a < b", "a <= b", "a > b", "a >= b"};
 
 const Kind& kind_of(std::string_view name) {
   for (const Kind& k : kKinds) {
@@ -63,14 +70,43 @@ Vars vjp_of_row(const Row& row, const Call& c, const Vars& g) {
   return r;
 }
 
+std::string example_of(const Row& row, const Kind& kind) {
+  const std::string_view dtype = kind.sample == boolean ? "boolean" : "f32";
+  const auto placeholder = [&](std::string_view name, std::string_view shape) {
+    return cat("Var ", name, " = g.placeholder(\"", name, "\", ", dtype, ", ", shape, ");\n");
+  };
+  std::string numbers;
+  for (size_t i = 0; i < row.numbers.size(); ++i) numbers += cat(", ", kSampleNumbers[i]);
+  const auto call = [&](std::string_view operands) {
+    return cat(row.name, '(', operands, numbers, ");");
+  };
+  const bool unary = row.operands.size() == 1;
+  const auto* const spelling = std::find(std::begin(kOperators), std::end(kOperators), row.formula);
+
+  std::string s = "Graph g;\n";
+  s += placeholder(unary ? "x" : "a", R"({"B", 3})");
+  if (!unary) s += placeholder("b", "{3}");
+  s += cat("Var y = ", call(unary ? "x" : "a, b"), "  // y: [B,3]\n");
+  if (spelling != std::end(kOperators)) s += cat("Var same = ", *spelling, ";  // same: [B,3]\n");
+  if (!unary && kind.sample != boolean)
+    s += cat("Var beside_number = ", call("a, 0.5"), "  // beside_number: [B,3]\n");
+  s += cat("Tensor t = Tensor::full(", dtype, ", {2, 3}, 1);\n");
+  s += cat("Tensor now = ", call(unary ? "t" : "t, t"), "  // now: [2,3]");
+  return s;
+}
+
 void add_row(OpRegistry& r, Row row) {
   const Kind& kind = kind_of(row.kind);
   OpDef d;
   d.name = row.name;
+  d.family = kind.family;
+  d.example = example_of(row, kind);
   for (const std::string& o : row.operands)
     d.sig += (d.sig.empty() ? "" : ", ") + o + "[...]" + std::string(kind.operand);
   d.sig += " -> y[...]" + std::string(kind.result);
-  d.doc = row.doc;
+  const size_t source = row.doc.find(kSource);
+  d.doc = row.doc.substr(0, source);
+  if (source != std::string::npos) d.source = row.doc.substr(source + kSource.size());
   d.formula = row.formula;
   d.infer = infer_broadcast;
   Attributes sample;
@@ -139,9 +175,11 @@ void register_elementwise(OpRegistry& r) {
 #define RONDO_UNARY(name, kind, formula, derivative, low, high, doc) \
   add_row(r, {#name, #kind, formula, {"x"}, {derivative}, {}, low, high, doc});
 #define RONDO_UNARY1(name, p, p0, formula, derivative, low, high, doc) \
-  add_row(r, {#name, "float", formula, {"x"}, {derivative}, {{#p, p0}}, low, high, doc});
+  add_row(r, {#name, "activation", formula, {"x"}, {derivative}, {{#p, p0}}, low, high, doc});
 #define RONDO_UNARY2(name, p, p0, q, q0, formula, derivative, low, high, doc) \
-  add_row(r, {#name, "float", formula, {"x"}, {derivative}, {{#p, p0}, {#q, q0}}, low, high, doc});
+  add_row(                                                                    \
+      r,                                                                      \
+      {#name, "activation", formula, {"x"}, {derivative}, {{#p, p0}, {#q, q0}}, low, high, doc});
 #define RONDO_BINARY(name, kind, formula, da, db, low, high, doc) \
   add_row(r, {#name, #kind, formula, {"a", "b"}, {da, db}, {}, low, high, doc});
 #include <rondo/ops/elementwise.def>
@@ -153,7 +191,14 @@ void register_elementwise(OpRegistry& r) {
   r.add({.name = "where",
          .sig = "condition[...]:bool, a[...]:same, b[...]:same -> y[...]:same",
          .doc = "y = a where condition holds, else b; broadcast. What is not selected reaches "
-                "neither value nor gradient.",
+                "no value, and its gradient is 0. A slope that is infinite there makes NaN of that "
+                "0, as elsewhere: guard the operand, as the example does.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 3});
+Var y = where(x > 0, log(where(x > 0, x, 1)), 0);  // y: [B,3]
+// On tensors:
+Tensor t = Tensor::of<float>({2}, {0, 1});
+Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
          .infer = infer_broadcast,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
            return {{},
@@ -168,6 +213,10 @@ void register_elementwise(OpRegistry& r) {
          .sig = "x[...]:any -> y[...]:any",
          .doc = "The same numbers in another dtype: to nearest even; floats to integers towards "
                 "zero, NaN to 0.",
+         .example = R"(Graph g;
+Var lengths = g.placeholder("lengths", i32, {"B"});
+Var y = cast(lengths, f32) / 2;  // y: [B]
+Tensor now = cast(Tensor::of<float>({3}, {-1.5, 0.5, 2}), i32);  // now: {-1, 0, 2})",
          .attributes = {{"dtype", f32, "dtype of the result"}},
          .infer =
              [](const InferContext& c) {
@@ -182,6 +231,11 @@ void register_elementwise(OpRegistry& r) {
   r.add({.name = "stop_gradient",
          .sig = "x[...]:same! -> y[...]:same",
          .doc = "y = x, and no gradient flows back.",
+         .example = R"(Graph g;
+Var w = g.variable("w", Tensor::full(f32, {2}, 3));
+Var loss = sum(w * stop_gradient(w));
+Var d = gradients(loss, {w})[0];  // d: {3, 3}
+Tensor now = stop_gradient(Tensor::full(f32, {2, 3}, 1));  // now: [2,3])",
          .no_gradient = true,
          .samples = {{{{{2, 3}}}}}});
 }

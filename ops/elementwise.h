@@ -28,8 +28,9 @@ namespace rondo {
 #undef RONDO_UNARY2
 #undef RONDO_BINARY
 
-/// y = a where condition holds, else b; the three are broadcast. What is not selected reaches
-/// neither value nor gradient. Shapes: condition[...]:bool, a[...], b[...] of one dtype.
+/// y = a where condition holds, else b; the three are broadcast. What is not selected reaches no
+/// value, and its gradient is 0 (an infinite slope there makes NaN of it: guard the operand).
+/// Shapes: condition[...]:bool, a[...], b[...] of one dtype.
 template <Operable V>
 V where(V condition, std::type_identity_t<Operand<V>> a, std::type_identity_t<Operand<V>> b,
         Site at = Site::here());

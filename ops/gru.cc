@@ -66,13 +66,45 @@ void register_gru(OpRegistry& r) {
        .sig = "x[B,I], h_last[B,H], ru_weight[I+H,2*H], c_weight[I+H,H], ru_bias[2*H]?, "
               "c_bias[H]? -> r[B,H], u[B,H], c[B,H], h[B,H]",
        .doc =
-           R"(One step of a gated recurrent unit, the reset gate before the product. Rows of the weights: x, then the state; columns r, u.
+           R"(One step of a gated recurrent unit, the reset gate before the product. Rows of the weights: the first I for x, the last H for the
+state; columns r, u. An absent bias is 0:
     r, u = sigmoid([x, h_last] ru_weight + ru_bias)
     c = tanh([x, r h_last] c_weight + c_bias)
     h = u h_last + (1 - u) c
-Not to be taken for libnd4j's gru, the sequence op, which is gru_layer here. PyTorch (r, z, n), Keras and ONNX (z, r, h) keep the
-old state by the update gate too; PyTorch, and Keras unless told otherwise, reset after the product.
-Source: Cho et al. (2014); conventions: libnd4j gruCell.)",
+u = 1 keeps the old state. There are no options.)",
+       .source = "Cho et al. (2014); conventions: libnd4j gruCell",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Var h_last = g.placeholder("h_last", f32, {"B", 64});
+auto step = rnn::gru(x, h_last, rnn::gru_weights(g, "gru", 12, 64));
+// step.h: [B,64]; step.r: [B,64]
+
+// At once, on tensors, without biases; with weights of 0 the gates are one half:
+auto now = rnn::gru(Tensor(f32, {1, 3}), Tensor::full(f32, {1, 2}, 1),
+                    {.ru_weight = Tensor(f32, {5, 4}), .c_weight = Tensor(f32, {5, 2})});
+// now.h: {0.5, 0.5}; now.u: {0.5, 0.5})",
+       .differs =
+           {{"libnd4j gru",
+             "is the sequence op, gru_layer here. SameDiff's gru is this single step, libnd4j's "
+             "gruCell"},
+            {"SameDiff gru",
+             "older Java gives r alone, here all four results; libnd4j needs both biases, here an "
+             "absent one is 0"},
+            {"libnd4j gruCell_bp",
+             "wants gradients of r, u and c that the caller has put together; here the gradient is "
+             "that of the equations, from cotangents of any of the four results"},
+            {"TensorFlow GRUBlockCell", "the same equations and order"},
+            {"PyTorch GRUCell, cuDNN, MXNet",
+             "gates r, z, n; z keeps the old state as u does, but r acts after the product, on h "
+             "Wn + bn with a bias of its own: another function; rnn with mode gru has it"},
+            {"Keras GRUCell",
+             "gates z, r, h; z keeps the old state. reset_after=False is this form with z and r "
+             "exchanged; its default, reset_after=True, is PyTorch's"},
+            {"ONNX GRU",
+             "gates z, r, h; linear_before_reset=0, its default, is this form; its two biases add "
+             "up"},
+            {"papers",
+             "where 1 - z keeps the old state, negate the update gate's weights and bias"}},
        .aliases = {{"SameDiff", "gru", ""},
                    {"libnd4j", "gruCell", ""},
                    {"SameDiff", "hLast", "h_last"},
@@ -89,14 +121,47 @@ Source: Cho et al. (2014); conventions: libnd4j gruCell.)",
        .sig = "x[T,B,I], h_last[B,H], input_weights[I,3*H], recurrent_weights[H,3*H], "
               "biases[3*H]? -> h[T,B,H]",
        .doc =
-           R"(A gated recurrent unit over time, from the first state h_last. Columns of the weights r, u, c. Each step:
+           R"(A gated recurrent unit over time, from the first state h_last. Columns of the weights r, u, c; absent biases are 0. Each step:
     r, u = sigmoid(x_t Wx_ru + h Wr_ru + b_ru)
-    c = tanh(x_t Wx_c + (r h) Wr_c + b_c)
+    c = tanh(x_t Wx_c + (r h) Wr_c + b_c)      by default
     c = tanh(x_t Wx_c + r (h Wr_c) + b_c)      with linear_before_reset
     h' = u h + (1 - u) c
-There is one bias: b_c stands outside of the product with r, where cuDNN and PyTorch have a second one inside. libnd4j's comments
-say reset before the product, its later code computes reset after it.
-Sources: Cho et al. (2014); reset after the product: ONNX GRU; conventions: libnd4j gru.)",
+u = 1 keeps the old state. b_c stands outside of the product with r. x is time-major; the result holds the state after each step.)",
+       .source = "Cho et al. (2014); reset after the product: ONNX GRU; conventions: libnd4j gru",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var h_last = g.placeholder("h_last", f32, {"B", 64});
+Var h = rnn::gru_layer(x, h_last, rnn::gru_layer_weights(g, "gru", 12, 64));  // h: [T,B,64]
+Var last = squeeze(slice(h, 0, Dim("T") - 1, "T"), 0);  // last: [B,64]
+
+// At once, on tensors, the reset gate after the product, without biases:
+Tensor now = rnn::gru_layer(
+    Tensor(f32, {2, 1, 3}), Tensor::full(f32, {1, 2}, 1),
+    {.input_weights = Tensor(f32, {3, 6}), .recurrent_weights = Tensor(f32, {2, 6})},
+    {.linear_before_reset = true});
+// now: {0.5, 0.5, 0.25, 0.25})",
+       .differs = {{"SameDiff gru", "is one step: gru here"},
+                   {"libnd4j gru",
+                    "its comments and its code of 2018 reset before the product, its code since "
+                    "2020 after it; here linear_before_reset says which. It needs biases, here "
+                    "they may be absent. Its gru_bp is the gradient of neither form; here it is "
+                    "that of the equations"},
+                   {"PyTorch GRU, cuDNN, MXNet",
+                    "gates r, z, n; z keeps the old state as u does. n = tanh(a_n + r (h Wn + "
+                    "bn)): with linear_before_reset the same function where bn is 0; rnn with mode "
+                    "gru holds both biases"},
+                   {"Keras GRU",
+                    "gates z, r, h. reset_after=False is the default here; reset_after=True, its "
+                    "default, has a second bias inside of the product with r"},
+                   {"ONNX GRU",
+                    "gates z, r, h; linear_before_reset means the same and is 0 by default too. "
+                    "Its two biases add up, but that of h with linear_before_reset=1, which stands "
+                    "inside of the product with r"},
+                   {"oneDNN",
+                    "gates u, r, o; its gru resets before the product, its lbr_gru after it"},
+                   {"anywhere else",
+                    "here are neither lengths nor directions: for those write recurrence with .end "
+                    "and .reverse, or use rnn"}},
        .attributes = {{"linear_before_reset", false,
                        "the reset gate acts on the product of the state, not on the state"}},
        .aliases = {{"libnd4j", "gru", ""},

@@ -52,6 +52,16 @@ void register_linear(OpRegistry& r) {
   r.add({.name = "matmul",
          .sig = "a[...], b[...] -> y[...]",
          .doc = "Matrix product y = a b: a[...,M,K], b[K,N] or b[...,K,N] -> y[...,M,N].",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var w = g.variable("w", init::glorot_uniform(g, {3, 4}, 3, 4));
+Var y = matmul(x, w);  // y: [T,B,4]
+Var scores = matmul(y, y, {.transpose_b = true});  // scores: [T,B,B]
+Tensor row = Tensor::of<float>({1, 2}, {1, 2});
+Tensor now = matmul(row, row, {.transpose_b = true});  // now: {5})",
+         .differs = {{"NumPy matmul",
+                      "both operands are matrices at least; b is a matrix for all of a, or has a's "
+                      "own leading axes: they are not broadcast"}},
          .attributes = {{"transpose_a", false, "a is [...,K,M]"},
                         {"transpose_b", false, "b is [...,N,K]"}},
          .infer = infer_matmul,

@@ -323,12 +323,72 @@ void register_lstm(OpRegistry& r) {
               "max_ts_length[B]:int?!, y_last[B,H]?, c_last[B,H]?, "
               "peephole_weights[3*H]? -> y[T,B,H], last_h[B,H], last_c[B,H]",
        .doc =
-           R"(An LSTM over time, one or both directions. For each row, over its steps, gates in the order i, f, g, o:
-    z = x_t Wx + h Wr + b;  i, f, o = gate(z_i + c Wp_i, z_f + c Wp_f, z_o + c' Wp_o);  g = cell(z_g)
-    c' = clip(f c + i g);  h' = o out(c')
-Past the end of a row y is 0 and x is never read; a row of length 0 gives 0 everywhere. BWD with lengths runs each row's last
-steps of the array; the backward half of the BIDIR modes runs from each row's own end.
-Sources: Hochreiter and Schmidhuber (1997); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j lstmLayer.)",
+           R"(An LSTM over time, one or both directions. Gates stand in the order i, f, g, o in every weight. For each row, over its steps:
+    z = x_t Wx + h Wr + b
+    i = gate(z_i + c Wp_i);  f = gate(z_f + c Wp_f);  g = cell(z_g)
+    c' = clip(f c + i g)
+    o = gate(z_o + c' Wp_o)
+    h' = o out(c')
+gate, cell and out are the activations that gate_act, cell_act and out_act name, with alpha and beta of their own (AFFINE and
+SCALED_TANH are 0 until those are given); clip keeps the state within +-cell_clip. Absent: b and the peepholes Wp (blocks i, f, o)
+are left out, y_last and c_last (h and c before the first step) are 0, max_ts_length is T for all rows.
+
+Layouts: TNS x[T,B,I], NTS x[B,T,I], NST x[B,I,T], and y alike with H in the place of I. T2NS goes with BIDIR_EXTRA_DIM and with
+nothing else: x[T,B,I], y[T,2,B,H].
+
+Directions: FWD; BWD; BIDIR_SUM, where y is the sum of both; BIDIR_CONCAT, where y has 2*H features, those of the forward direction
+first; BIDIR_EXTRA_DIM. y stands at the time of its x in all of them. In the BIDIR modes weights, first states, last_h and last_c have
+a leading axis of 2: forward, backward.
+
+A row of length L runs the steps 0 to L-1, the backward half of the BIDIR modes L-1 down to 0, BWD alone T-1 down to T-L (padding in
+front). Elsewhere y is 0 and x is never read: it may hold NaN. last_h and last_c are those after the last step that ran. A row of
+length 0 gives 0 everywhere, whatever its first state, and no gradient. At least one result must be asked for.)",
+       .source = "Hochreiter and Schmidhuber (1997); peepholes: Gers, Schraudolph and Schmidhuber "
+                 "(2002); conventions: "
+                 "libnd4j lstmLayer",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+auto lstm = rnn::lstm_layer(x, {.max_ts_length = lengths},
+                            rnn::lstm_layer_weights(g, "lstm", 12, 64, BIDIR_CONCAT),
+                            {.direction_mode = BIDIR_CONCAT, .ret_last_h = true});
+// lstm.y: [T,B,128]; lstm.last_h: [2,B,64]
+Var heard = rnn::join_directions(lstm.last_h);  // heard: [B,128]
+
+// At once, on tensors, batch-major, without biases; the second row has one step:
+auto now = rnn::lstm_layer(
+    Tensor::full(f32, {2, 5, 3}, 1), {.max_ts_length = Tensor::of<int32_t>({2}, {5, 1})},
+    {.input_weights = Tensor(f32, {3, 16}), .recurrent_weights = Tensor(f32, {4, 16})},
+    {.data_format = NTS});
+// now.y: [2,5,4])",
+       .differs = {{"SameDiff lstmLayer",
+                    "the same function. Operands go by name: some versions of its Java put cLast "
+                    "in the place of yLast, and exchange outAct and cellAct; alpha and beta arrive "
+                    "here. Lengths are checked to be whole and in [0, T]"},
+                   {"libnd4j lstmLayer",
+                    "alpha, beta and the clip are kept in double; with T2NS x has no axis of "
+                    "directions, as in its code and unlike its page"},
+                   {"PyTorch LSTM, cuDNN, MXNet",
+                    "the same order i, f, g, o; weights are transposed ([4*H,I]); two biases, "
+                    "which add up. A packed sequence is max_ts_length here, in any order of rows; "
+                    "past its end outputs are 0 in all of them"},
+                   {"Keras LSTM",
+                    "the same order (i, f, c, o) and shapes, one bias. A mask there repeats the "
+                    "last output on masked steps, here y is 0; go_backwards=True leaves outputs in "
+                    "the order of computing, here y stands at its own time; return_sequences=False "
+                    "is ret_last_h without ret_full_sequence; HARD_SIGMOID is 0.2 x + 0.5, where "
+                    "Keras 3 has relu6(x + 3) / 6"},
+                   {"ONNX LSTM",
+                    "gates i, o, f, c, peepholes i, o, f; its clip bounds what goes into the "
+                    "activations, cell_clip the cell state; no input_forget here. Rows of length 0 "
+                    "give 0 there too (ONNX Runtime)"},
+                   {"TensorFlow BlockLSTM, SameDiff lstmblock",
+                    "another order of gates, i, z, f, o: see lstm_block"},
+                   {"oneDNN", "the same order; neither lengths nor a clip"},
+                   {"BWD with lengths, anywhere else",
+                    "each row runs the last steps of the array, T-1 down to T-L, so "
+                    "that padding stands in front (libnd4j's tests say so); the backward half of "
+                    "the BIDIR modes runs L-1 down to 0"}},
        .attributes = layer_attributes(),
        .aliases = kAliases,
        .sig_of = layer_signature,
@@ -339,8 +399,35 @@ Sources: Hochreiter and Schmidhuber (1997); peepholes: Gers, Schraudolph and Sch
   r.add(
       {.name = "lstm_layer_cell",
        .sig = std::string(kCellBatch),
-       .doc = "One step of lstm_layer, on x[B,I] or a vector x[I]: the same equations, results h "
-              "and c.",
+       .doc =
+           R"(One step of lstm_layer. Gates in the order i, f, g, o:
+    z = x Wx + y_last Wr + b
+    i = gate(z_i + c_last Wp_i);  f = gate(z_f + c_last Wp_f);  g = cell(z_g)
+    c = clip(f c_last + i g)
+    o = gate(z_o + c Wp_o);  h = o out(c)
+x may be a vector [I]; then y_last, c_last, h and c are [H]. Activations, clip and what may be absent are those of lstm_layer.)",
+       .source = "Hochreiter and Schmidhuber (1997); peepholes: Gers, Schraudolph and Schmidhuber "
+                 "(2002); conventions: "
+                 "libnd4j lstmLayerCell",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Var h = g.placeholder("h", f32, {"B", 64}), c = g.placeholder("c", f32, {"B", 64});
+auto step = rnn::lstm_layer_cell(x, {.c_last = c, .y_last = h},
+                                 rnn::lstm_layer_weights(g, "lstm", 12, 64));
+// step.h: [B,64]; step.c: [B,64]
+
+// At once, on a vector, from states of 0:
+auto now = rnn::lstm_layer_cell(
+    Tensor::full(f32, {3}, 1), {},
+    {.input_weights = Tensor(f32, {3, 16}), .recurrent_weights = Tensor(f32, {4, 16})});
+// now.h: {0, 0, 0, 0})",
+       .differs = {{"SameDiff lstmCell",
+                    "is lstm_cell here: gates i, z, f, o, one matrix for x and y, seven results"},
+                   {"libnd4j lstmCell", "is lstmp_cell here: a projection, a forget bias"},
+                   {"libnd4j lstmLayerCellBp", "takes a cotangent of h only; here c has one too"},
+                   {"PyTorch LSTMCell",
+                    "the same order i, f, g, o; weights are transposed, and its two biases add up"},
+                   {"Keras LSTMCell", "the same order (i, f, c, o), shapes and one bias"}},
        .attributes = cell_attributes(),
        .aliases = cell_aliases(),
        .infer = infer_cell,

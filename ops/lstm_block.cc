@@ -165,14 +165,42 @@ void register_lstm_block(OpRegistry& r) {
       {.name = "lstm_cell",
        .sig = signature("[B,I]", "", "", "[B,H]"),
        .doc =
-           R"(One step of an LSTM, with all its values. Rows of ru_weight: x, then y; columns i, z, f, o. Peepholes only with peep_hole:
+           R"(One step of an LSTM, with all its values. Rows of ru_weight: the first I for x, the last H for y; columns i, z, f, o (z is what other
+LSTMs call g). An absent bias is 0; the peepholes wi, wf, wo act only with peep_hole:
     m = [x, y_last] ru_weight + bias
-    i = sigmoid(m_i + c_last wi);  f = sigmoid(m_f + c_last wf + forget_bias);  z = tanh(m_z)
-    c = clip(i z + f c_last);  o = sigmoid(m_o + c wo);  h = tanh(c);  y = o h
-Not to be taken for libnd4j's lstmCell, the one with a projection, which is lstmp_cell here. The output is y; h is tanh(c). The
-step of lstm_layer is lstm_layer_cell: its order of gates is i, f, g, o.
-Sources: Zaremba, Sutskever and Vinyals (2014); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j
-lstmBlockCell.)",
+    i = sigmoid(m_i + c_last wi)
+    f = sigmoid(m_f + c_last wf + forget_bias)
+    z = tanh(m_z)
+    c = clip(i z + f c_last)
+    o = sigmoid(m_o + c wo)
+    h = tanh(c);  y = o h
+clip keeps c within +-clipping_cell_value (0 or less: no bound). The output is y.)",
+       .source = "Zaremba, Sutskever and Vinyals (2014); peepholes: Gers, Schraudolph and "
+                 "Schmidhuber (2002); "
+                 "conventions: libnd4j lstmBlockCell",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Var c = g.placeholder("c", f32, {"B", 64}), y = g.placeholder("y", f32, {"B", 64});
+auto step = rnn::lstm_cell(x, c, y, rnn::lstm_block_weights(g, "lstm", 12, 64),
+                           {.forget_bias = 1, .clipping_cell_value = 3});
+// step.y: [B,64]; step.c: [B,64]
+
+// At once, on tensors, without bias and peepholes; with weights of 0 the gates are one half:
+auto now = rnn::lstm_cell(Tensor(f32, {1, 3}), Tensor::full(f32, {1, 2}, 1), Tensor(f32, {1, 2}),
+                          {.ru_weight = Tensor(f32, {5, 8})});
+// now.c: {0.5, 0.5}; now.o: {0.5, 0.5})",
+       .differs = {{"libnd4j lstmCell",
+                    "is the one with a projection, lstmp_cell here. SameDiff's lstmCell is this "
+                    "op, libnd4j's lstmBlockCell"},
+                   {"SameDiff lstmCell",
+                    "older Java gives i alone, the first of the results; here all seven. Bias and "
+                    "peepholes may be absent, and there is a gradient: libnd4j has none"},
+                   {"TensorFlow LSTMBlockCell",
+                    "the same equations; its results are called i, cs, f, o, ci, co, h; its "
+                    "forget_bias is 1 unless told otherwise, here 0"},
+                   {"PyTorch LSTMCell, Keras LSTMCell",
+                    "their h is y here (h is tanh(c)); the order is i, f, g, o, as in "
+                    "lstm_layer_cell, and weights of x and of the state are apart"}},
        .attributes = cell_attributes(),
        .aliases = with_aliases({{"SameDiff", "lstmCell", ""}, {"libnd4j", "lstmBlockCell", ""}}),
        .check = check_peepholes,
@@ -186,14 +214,49 @@ lstmBlockCell.)",
       {.name = "lstm_block",
        .sig = block_signature("TNS"),
        .doc =
-           R"(lstm_cell over time, with all its values at each step. Columns of ru_weight i, z, f, o. Peepholes only with peep_hole:
+           R"(lstm_cell over time, with all its values at each step. Rows of ru_weight: the first I for x, the last H for y; columns i, z, f, o. An
+absent bias is 0, as are absent first states; the peepholes wi, wf, wo act only with peep_hole:
     m = [x_t, y] ru_weight + bias
-    i = sigmoid(m_i + c wi);  f = sigmoid(m_f + c wf + forget_bias);  z = tanh(m_z)
-    c' = clip(i z + f c);  o = sigmoid(m_o + c' wo);  h = tanh(c');  y' = o h
-max_ts_length is one number for all rows: from this step on nothing is computed, all results are 0, and x is never read (libnd4j
-ignores it; TensorFlow leaves all but c and y unset). For lengths of single rows and other activations see lstm_layer.
-Sources: Zaremba, Sutskever and Vinyals (2014); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j lstmBlock,
-TensorFlow BlockLSTM.)",
+    i = sigmoid(m_i + c wi)
+    f = sigmoid(m_f + c wf + forget_bias)
+    z = tanh(m_z)
+    c' = clip(i z + f c)
+    o = sigmoid(m_o + c' wo)
+    h = tanh(c');  y' = o h
+clip keeps c within +-clipping_cell_value (0 or less: no bound). Layouts: TNS x[T,B,I], NST x[B,I,T], NTS x[B,T,I], and all results
+alike with H in the place of I. max_ts_length is one number for all rows, in [0, T], absent = T: from this step on nothing is computed,
+all results are 0, and x is never read. For lengths of single rows and other activations see lstm_layer.)",
+       .source = "Zaremba, Sutskever and Vinyals (2014); peepholes: Gers, Schraudolph and "
+                 "Schmidhuber (2002); "
+                 "conventions: libnd4j lstmBlock, TensorFlow BlockLSTM",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", "T", 12});
+Var steps = g.placeholder("steps", i32, {});
+const auto weights = rnn::lstm_block_weights(g, "lstm", 12, 64);
+auto lstm = rnn::lstm_block(x, {.max_ts_length = steps}, weights,
+                            {.data_format = RnnDataFormat::NTS});
+// lstm.y: [B,T,64]; lstm.c: [B,T,64]
+
+// At once, on tensors, time-major; only the first of two steps runs:
+const Tensor one = Tensor::of<int32_t>({}, {1});
+auto now = rnn::lstm_block(Tensor(f32, {2, 1, 3}), {.max_ts_length = one},
+                           {.ru_weight = Tensor(f32, {5, 8})});
+// now.i: {0.5, 0.5, 0, 0}; now.y: [2,1,2])",
+       .differs = {{"SameDiff lstmblock",
+                    "gives its first result, the input gate i; the output is y here, beside the "
+                    "six others"},
+                   {"libnd4j lstmBlock",
+                    "never reads maxTSLength, and in the formats NST and NTS takes the first axis "
+                    "of x for time; here both are as documented. It has no gradient"},
+                   {"TensorFlow BlockLSTM",
+                    "leaves i, f, o, ci and co unset from seq_len_max on; here all seven are 0. "
+                    "Its forget_bias is 1 unless told otherwise, here 0"},
+                   {"lstm_layer here",
+                    "another order of gates (i, f, g, o), lengths of single rows, directions, "
+                    "other activations; y and c only"},
+                   {"Keras LSTM, PyTorch LSTM",
+                    "the order i, f, g, o, and weights of x and of the state apart: lstm_layer is "
+                    "the nearer one"}},
        .attributes = block_attributes(),
        .aliases = with_aliases({{"SameDiff", "lstmblock", ""},
                                 {"libnd4j", "lstmBlock", ""},

@@ -117,12 +117,44 @@ void register_lstmp(OpRegistry& r) {
       {.name = "lstmp_cell",
        .sig = signature("", true),
        .doc =
-           R"(One step of an LSTM with a projection. Columns i, f, g, o; the wc only with peep_hole; P = H without projection:
+           R"(One step of an LSTM with a projection: the output may be narrower than the cell state. Columns of the weights i, f, g, o:
     z = x Wx + h_last Wr + b
-    c = clip(sigmoid(z_f + c_last wc_f + forget_bias) c_last + sigmoid(z_i + c_last wc_i) tanh(z_g))
-    m = sigmoid(z_o + c wc_o) tanh(c);  h = clip_proj(m Wp) with projection, else m
-This is libnd4j's lstmCell, and no op of SameDiff: SameDiff's lstmCell is lstm_cell here.
-Sources: Sak, Senior and Beaufays (2014); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j lstmCell.)",
+    i = sigmoid(z_i + c_last wc_i);  f = sigmoid(z_f + c_last wc_f + forget_bias)
+    c = clip(f c_last + i tanh(z_g))
+    m = sigmoid(z_o + c wc_o) tanh(c)
+    h = clip_proj(m Wp)      with projection, else h = m
+The peepholes wc (blocks i, f, o) act only with peep_hole. clip keeps c within +-clipping_cell_value, clip_proj h within
++-clipping_proj_value (0 or less: no bound); clip_proj acts only with projection. Without projection P = H.)",
+       .source = "Sak, Senior and Beaufays (2014); peepholes: Gers, Schraudolph and Schmidhuber "
+                 "(2002); conventions: "
+                 "libnd4j lstmCell",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Var h = g.placeholder("h", f32, {"B", 16}), c = g.placeholder("c", f32, {"B", 64});
+const auto weights =
+    rnn::lstmp_weights(g, "lstm", {.inputs = 12, .hidden = 64, .projection = 16});
+auto step = rnn::lstmp_cell(x, h, c, weights, {.projection = true});
+// step.h: [B,16]; step.c: [B,64]
+
+// At once, on tensors, without a projection; with weights of 0 the gates are one half:
+auto now = rnn::lstmp_cell(Tensor(f32, {1, 3}), Tensor(f32, {1, 2}), Tensor::full(f32, {1, 2}, 1),
+                           {.input_weights = Tensor(f32, {3, 8}),
+                            .recurrent_weights = Tensor(f32, {2, 8}),
+                            .biases = Tensor(f32, {8})});
+// now.c: {0.5, 0.5}; now.h: [1,2])",
+       .differs =
+           {{"SameDiff lstmCell",
+             "is lstm_cell here. SameDiff has no name for this op, which is libnd4j's lstmCell"},
+            {"libnd4j lstmCell",
+             "needs all eight operands and has no gradient; here peephole_weights is needed with "
+             "peep_hole only, projection_weights with projection only"},
+            {"PyTorch LSTM(proj_size), MXNet RNN(projection_size), cuDNN",
+             "the same order i, f, g, o; weights are transposed there (projection [P,H]), two "
+             "biases add up; no peepholes, no forget bias, no bound of the output. MXNet's bounds "
+             "of the cell state are a pair, see rnn"},
+            {"TensorFlow 1 LSTMCell(num_proj)",
+             "gates i, j, f, o in one matrix for x and the state; its forget_bias is 1 unless told "
+             "otherwise, here 0"}},
        .attributes = attributes(),
        .aliases = aliases("lstmCell"),
        .sig_of = [](const Attributes& a) { return signature("", a.flag("projection")); },
@@ -133,13 +165,46 @@ Sources: Sak, Senior and Beaufays (2014); peepholes: Gers, Schraudolph and Schmi
       {.name = "lstmp",
        .sig = signature("T,", true),
        .doc =
-           R"(lstmp_cell over time: an LSTM whose output may be narrower than its cell state. Columns i, f, g, o; P = H without projection:
+           R"(lstmp_cell over time: an LSTM whose output may be narrower than its cell state. Columns of the weights i, f, g, o. Each step:
     z = x_t Wx + h Wr + b
-    c' = clip(sigmoid(z_f + c wc_f + forget_bias) c + sigmoid(z_i + c wc_i) tanh(z_g))
-    m = sigmoid(z_o + c' wc_o) tanh(c');  h' = clip_proj(m Wp) with projection, else m
-The wc act only with peep_hole, clip_proj only with projection. PyTorch's LSTM(proj_size) has two biases, and
-neither peepholes nor clips nor a forget bias.
-Sources: Sak, Senior and Beaufays (2014); peepholes: Gers, Schraudolph and Schmidhuber (2002); conventions: libnd4j lstm.)",
+    i = sigmoid(z_i + c wc_i);  f = sigmoid(z_f + c wc_f + forget_bias)
+    c' = clip(f c + i tanh(z_g))
+    m = sigmoid(z_o + c' wc_o) tanh(c')
+    h' = clip_proj(m Wp)      with projection, else h' = m
+The peepholes wc (blocks i, f, o) act only with peep_hole. clip keeps c within +-clipping_cell_value, clip_proj h within
++-clipping_proj_value (0 or less: no bound); clip_proj acts only with projection. Without projection P = H. The results hold h and c
+after each step.)",
+       .source = "Sak, Senior and Beaufays (2014); peepholes: Gers, Schraudolph and Schmidhuber "
+                 "(2002); conventions: "
+                 "libnd4j lstm",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var h = g.placeholder("h", f32, {"B", 16}), c = g.placeholder("c", f32, {"B", 64});
+const auto weights =
+    rnn::lstmp_weights(g, "lstm", {.inputs = 12, .hidden = 64, .projection = 16});
+auto lstm = rnn::lstmp(x, h, c, weights, {.projection = true, .clipping_cell_value = 3});
+// lstm.h: [T,B,16]; lstm.c: [T,B,64]
+
+// At once, on tensors, without a projection:
+auto now = rnn::lstmp(Tensor(f32, {2, 1, 3}), Tensor(f32, {1, 1}), Tensor::full(f32, {1, 1}, 1),
+                      {.input_weights = Tensor(f32, {3, 4}),
+                       .recurrent_weights = Tensor(f32, {1, 4}),
+                       .biases = Tensor(f32, {4})});
+// now.c: {0.5, 0.25}; now.h: [2,1,1])",
+       .differs = {{"libnd4j lstm",
+                    "needs all eight operands and has no gradient; here peephole_weights is needed "
+                    "with peep_hole only, projection_weights with projection only. SameDiff has no "
+                    "name for it"},
+                   {"PyTorch LSTM(proj_size), MXNet RNN(projection_size), cuDNN",
+                    "the same order i, f, g, o; weights are transposed there (projection [P,H]), "
+                    "two biases add up; no peepholes, no forget bias, no bound of the output. "
+                    "MXNet's bounds of the cell state are a pair, see rnn"},
+                   {"TensorFlow 1 LSTMCell(num_proj)",
+                    "gates i, j, f, o in one matrix for x and the state; its forget_bias is 1 "
+                    "unless told otherwise, here 0"},
+                   {"anywhere else",
+                    "here are neither lengths nor directions nor layouts: x is time-major; for "
+                    "lengths write recurrence with .end, or use rnn with projection_size"}},
        .attributes = attributes(),
        .aliases = aliases("lstm"),
        .sig_of = [](const Attributes& a) { return signature("T,", a.flag("projection")); },

@@ -83,7 +83,12 @@ void register_nn(OpRegistry& r) {
   r.add({.name = "softmax",
          .sig = "x[...] -> y[...]",
          .doc = "y = e^x / sum of e^x along the axis; computed on x - max(x), so that it cannot "
-                "overflow.  Source: Bridle (1990).",
+                "overflow.",
+         .source = "Bridle (1990)",
+         .example = R"(Graph g;
+Var logits = g.placeholder("logits", f32, {"T", "B", 9});
+Var p = nn::softmax(logits);  // p: [T,B,9]
+Tensor now = nn::softmax(Tensor::of<float>({2}, {0, 0}));  // now: {0.5, 0.5})",
          .attributes = {kAxis},
          .infer = infer_softmax,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -98,7 +103,12 @@ void register_nn(OpRegistry& r) {
   r.add({.name = "log_softmax",
          .sig = "x[...] -> y[...]",
          .doc = "y = x - log(sum of e^x along the axis); computed on x - max(x), so that it cannot "
-                "overflow, and accurate where softmax is 0.  Source: Bridle (1990).",
+                "overflow, and accurate where softmax is 0.",
+         .source = "Bridle (1990)",
+         .example = R"(Graph g;
+Var logits = g.placeholder("logits", f32, {"T", "B", 9});
+Var p = nn::log_softmax(logits);  // p: [T,B,9]
+Tensor now = nn::log_softmax(Tensor::full(f32, {2, 3}, 1));  // now: [2,3])",
          .attributes = {kAxis},
          .infer = infer_softmax,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -114,6 +124,15 @@ void register_nn(OpRegistry& r) {
          .doc =
              "y[i...] = x[i..., indices[i...]]: one element of each last axis, by index. "
              "x[...,V], indices[...] -> y[...]. An index outside [0, V) is an Error when it runs.",
+         .example = R"(Graph g;
+Var p = g.placeholder("p", f32, {"T", "B", 9});
+Var label = g.placeholder("label", i32, {"T", "B"});
+Var of_label = nn::pick(nn::log_softmax(p), label);  // of_label: [T,B]
+Tensor t = Tensor::of<float>({2, 2}, {1, 2, 3, 4});
+Tensor now = nn::pick(t, Tensor::of<int32_t>({2}, {1, 0}));  // now: {2, 3})",
+         .differs = {{"MXNet pick",
+                      "always along the last axis; an index that is out of range is an Error, not "
+                      "clipped or wrapped"}},
          .infer = infer_pick,
          .vjp = vjp_pick,
          .samples = {{{{{3, 4}}, {{3}, 0, 3, i32}}},
@@ -125,6 +144,12 @@ void register_nn(OpRegistry& r) {
        .sig = "x[...]:int -> y[...]:int",
        .doc =
            "y = x; a value outside [low, high] is an Error when it runs, with the code what.range.",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+Var checked = nn::check_range(lengths, 0, "T", "my_layer.lengths");  // checked: [B]
+Tensor t = Tensor::of<int32_t>({2}, {0, 5});
+Tensor now = nn::check_range(t, 0, 5, "my_layer.lengths");  // now: {0, 5})",
        .attributes =
            {{"bounds", Shape{}, "[low, high], both allowed; may hold symbols", {}, {}, {}, true},
             {"what", "check_range.x", "op.argument that is checked, for the error"}},
@@ -135,6 +160,12 @@ void register_nn(OpRegistry& r) {
   r.add({.name = "dimensions",
          .sig = "-> y[...]:i64",
          .doc = "y[n]: the dimensions of a shape as numbers, known once it is bound.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var size = nn::dimensions(g, x.shape());  // size: [3]
+Var six = nn::dimensions(g, {2, 3});  // six: {2, 3}
+Var steps = cast(nn::dimensions(g, {"T"}), f32);
+Var per_step = sum(x, {.axes = {0}}) / reshape(steps, {});  // per_step: [B,3])",
          .attributes = {{"shape", Shape{}, "the shape", {}, {}, {}, true}},
          .infer = infer_dimensions,
          .no_gradient = true,
@@ -143,9 +174,21 @@ void register_nn(OpRegistry& r) {
       {.name = "dropout",
        .sig = "x[...] -> y[...]",
        .doc = "In training y_i = x_i * (1 / (1 - rate)) where u_i >= rate, else 0; u_i even in [0, "
-              "1), "
-              "a function of (seed, stream, step of training, i). Not in training y = x.  "
-              "Source: Srivastava et al. (2014).",
+              "1), a function of (seed, stream, step of training, i). Not in training y = x.",
+       .source = "Srivastava et al. (2014)",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var y = nn::dropout(x, 0.3);  // y: [T,B,3]
+Tensor fed = Tensor::full(f32, {5, 2, 3}, 1);
+Session session(g);
+Tensor as_it_is = session.run(y, {{x, fed}});  // as_it_is: [5,2,3]
+Tensor dropped = session.run(y, {{x, fed}}, {.training = true, .seed = 7});  // dropped: [5,2,3])",
+       .differs = {{"PyTorch, Keras, MXNet",
+                    "the same scaling by 1 / (1 - rate), in training. Training is a property of "
+                    "the run (RunOptions::training; a Trainer sets it), not a state of the layer"},
+                   {"anywhere else",
+                    "the mask is a function of seed, stream, step and element: the same for any "
+                    "number of threads, and again in the gradient"}},
        .attributes = {{"rate", 0.5, "how probably an element is dropped; below 1", {}, 0, 1},
                       {"stream", 0, "which random numbers are drawn", {}, 0, kLastStream}},
        .check = check_rate,
@@ -158,6 +201,18 @@ void register_nn(OpRegistry& r) {
          .sig = "logits[B,V], labels[B]:int -> y[]",
          .doc = "y = mean over the rows b of -log(softmax(logits)[b, labels[b]]). A label outside "
                 "[0, V) is an Error when it runs.",
+         .example = R"(Graph g;
+Var logits = g.placeholder("logits", f32, {"B", 9});
+Var label = g.placeholder("label", i32, {"B"});
+Var loss = loss::softmax_cross_entropy(logits, label);  // loss: []
+Tensor t = Tensor::full(f32, {2, 3}, 1);
+Tensor now = loss::softmax_cross_entropy(t, Tensor::of<int32_t>({2}, {0, 2}));  // now: [])",
+         .differs = {{"PyTorch CrossEntropyLoss",
+                      "the same mean; no weights, no index to ignore, no smoothing"},
+                     {"Keras SparseCategoricalCrossentropy",
+                      "takes logits always (there from_logits=True)"},
+                     {"MXNet softmax_cross_entropy",
+                      "that one gives the sum over the batch, this one the mean"}},
          .lower = [](const Call& c) -> Vars {
            return {-mean(nn::pick(nn::log_softmax(c["logits"]), c["labels"]))};
          },

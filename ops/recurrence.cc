@@ -438,21 +438,53 @@ Var per_step(const Var& v, Site at) {
 }
 
 void register_recurrence(OpRegistry& r) {
-  r.add({.name = "recurrence",
-         .sig = "operands[...]:any?* -> results[...]:any*",
-         .doc = "A body run over time; operands: states, xs, per_row, shared, begin, end; results: "
-                "ys, finals, sums, trajectories. See ops/recurrence.h.",
-         .attributes = {{"states", 0, "carried values", {}, 0},
-                        {"xs", 0, "operands with a time axis", {}, 0},
-                        {"per_row", 0, "operands with a row axis", {}, 0},
-                        {"shared", 0, "other operands", {}, 0},
-                        {"ys", 0, "outputs of each step", {}, 0},
-                        {"reverse", false, "time runs backwards"},
-                        {"origin", "", "the op that this one means"},
-                        {"row_symbol", "$rows", "the body's symbol for the number of rows"},
-                        {"extent", Shape{}, "[T,B]"}},
-         .infer = infer_recurrence,
-         .vjp = vjp_recurrence});
+  r.add(
+      {.name = "recurrence",
+       .sig = "operands[...]:any?* -> results[...]:any*",
+       .doc =
+           R"(A body, a small graph of one step, run over time. For each row b and each step t of its window [begin_b, end_b), in order, or in
+reverse order with reverse:
+    states, y_t, sums_t = body(states, x_t, per_row, shared)
+Outside of its window a row does not exist for the body: its states stay, its y is 0, what x holds there is never read. begin is 0 and
+end is T where absent. Programs call the function recurrence of ops/recurrence.h; the attributes count its operands.
+
+Operands in order: states [B,...], xs [T,B,...], per_row [B,...], shared (values of the outer graph that the body uses), begin and
+end [B]:int. Results: ys [T,B,...], the final states, sums over time, and trajectories [T,B,...], the states before each step.)",
+       .source = "the gradient is reverse accumulation through time: Werbos (1990)",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+Var h0 = g.placeholder("h0", f32, {"B", 64});
+Var wx = g.variable("wx", init::glorot_uniform(g, {12, 64}, 12, 64));
+Var wh = g.variable("wh", init::orthogonal(g, 64, 64));
+// An Elman network: states go from step to step, wx and wh are found by themselves.
+auto elman = recurrence({.states = {h0}, .xs = {x}, .end = lengths},
+                        [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                          Var h = tanh(matmul(xs[0], wx) + matmul(s[0], wh));
+                          return {.states = {h}, .ys = {h}};
+                        });
+// elman.ys[0]: [T,B,64]; elman.finals[0]: [B,64]
+Vars d = gradients(sum(elman.ys[0]), {wx, wh});  // d[0]: [12,64])",
+       .differs =
+           {{"JAX lax.scan, ONNX Scan, MXNet foreach",
+             "the same idea: states, slices in, slices out. Here each row has a window of steps of "
+             "its own, outside of which its states stay, its y is 0 and its x is never read"},
+            {"Keras RNN(cell)",
+             "a mask there repeats the last output, here y is 0; directions are .reverse, and y "
+             "stands at the time of its x"},
+            {"lstm_layer here",
+             "a row of length 0 gives zeros there; here its final state is its first"}},
+       .attributes = {{"states", 0, "carried values", {}, 0},
+                      {"xs", 0, "operands with a time axis", {}, 0},
+                      {"per_row", 0, "operands with a row axis", {}, 0},
+                      {"shared", 0, "other operands", {}, 0},
+                      {"ys", 0, "outputs of each step", {}, 0},
+                      {"reverse", false, "time runs backwards"},
+                      {"origin", "", "the op that this one means"},
+                      {"row_symbol", "$rows", "the body's symbol for the number of rows"},
+                      {"extent", Shape{}, "[T,B]"}},
+       .infer = infer_recurrence,
+       .vjp = vjp_recurrence});
 }
 
 }  // namespace rondo

@@ -63,6 +63,12 @@ void register_reduce(OpRegistry& r) {
       {.name = "sum",
        .sig = "x[...]:same -> y[...]:same",
        .doc = "y = sum of x over the axes; over nothing: 0.",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var total = sum(x);  // total: []
+Var over_time = sum(x, {.axes = {0}});  // over_time: [B,3]
+Var of_row = sum(x, {.axes = {-1}, .keep_dims = true});  // of_row: [T,B,1]
+Tensor now = sum(Tensor::of<float>({2, 2}, {1, 2, 3, 4}), {.axes = {0}});  // now: {4, 6})",
        .attributes = kAttributes,
        .infer = infer_reduce,
        .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars { return {spread(c, g[0])}; },
@@ -70,6 +76,15 @@ void register_reduce(OpRegistry& r) {
   r.add({.name = "mean",
          .sig = "x[...] -> y[...]",
          .doc = "y = mean of x over the axes; over nothing: NaN.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var all = mean(x);  // all: []
+Var over_time = mean(x, {.axes = {0}});  // over_time: [B,3]
+Tensor now = mean(Tensor::of<float>({2, 2}, {1, 2, 3, 4}), {.axes = {1}});  // now: {1.5, 3.5})",
+         .differs =
+             {{"Keras losses and metrics",
+               "they know a mask; here padding counts like any other number: for a mean over each "
+               "row's own steps divide the sum by the lengths"}},
          .attributes = kAttributes,
          .infer = infer_reduce,
          .lower = [](const Call& c) -> Vars {
@@ -85,6 +100,14 @@ void register_reduce(OpRegistry& r) {
          .sig = "x[...] -> y[...]",
          .doc = "y = largest value over the axes; NaN passes through; over nothing: -infinity. The "
                 "first of ties takes the gradient.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var y = reduce_max(x, {.axes = {0}});  // y: [B,3]
+Tensor now = reduce_max(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), {.axes = {1}});  // now: {4, 3})",
+         .differs =
+             {{"PyTorch max over an axis",
+               "gives the values alone (argmax gives the index); PyTorch's amax and TensorFlow "
+               "share the gradient evenly among ties, here the first takes all of it"}},
          .attributes = kAttributes,
          .infer = infer_reduce,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -99,6 +122,12 @@ void register_reduce(OpRegistry& r) {
   r.add({.name = "first_true",
          .sig = "x[...]:bool -> y[...]:bool",
          .doc = "y = true only at the first true element of x, in flat order over the given axes.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 3});
+const Attributes last_axis{{"axes", std::vector<int64_t>{-1}}};
+Var y = apply("first_true", {x > 0.5}, last_axis)[0];  // y: [B,3]
+Tensor t = Tensor::of<float>({3}, {0, 1, 1});
+Tensor now = apply("first_true", std::vector<Tensor>{t > 0.5}, last_axis)[0];  // now: {0, 1, 0})",
          .attributes = {kAttributes[0]},
          .infer =
              [](const InferContext& c) {
@@ -113,6 +142,14 @@ void register_reduce(OpRegistry& r) {
          .sig = "x[...]! -> y[...]:i64",
          .doc = "y = index of the largest value along the axis; the first of ties; a NaN is larger "
                 "than all.",
+         .example = R"(Graph g;
+Var logits = g.placeholder("logits", f32, {"B", 9});
+Var label = argmax(logits);  // label: [B]
+Tensor now = argmax(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), 1);  // now: {1, 0})",
+         .differs = {{"PyTorch argmax",
+                      "the axis is the last one unless another is named; PyTorch flattens unless "
+                      "one is named"},
+                     {"MXNet argmax", "that one gives floats; this one i64"}},
          .attributes = {{"axis", -1, "the axis that is searched"}},
          .infer =
              [](const InferContext& c) {

@@ -1,22 +1,32 @@
 #include <rondo/ops/register.h>
 
 namespace rondo {
+namespace {
+
+// In the order in which the reference shows them.
+struct Family {
+  std::string_view title;
+  void (*add)(OpRegistry&);
+};
+constexpr Family kFamilies[] = {{"LSTM", register_lstm},
+                                {"LSTM", register_lstm_block},
+                                {"LSTM", register_lstmp},
+                                {"GRU", register_gru},
+                                {"SRU", register_sru},
+                                {"Stacked layers with packed weights", register_rnn},
+                                {"A body over time", register_recurrence},
+                                {"Neural networks", register_nn},
+                                {"Products", register_linear},
+                                {"Reductions", register_reduce},
+                                {"Shapes", register_shape},
+                                {"Arithmetic and functions", register_elementwise}};
+
+}  // namespace
 
 OpRegistry& registry() {
   static OpRegistry* const r = [] {
     auto* p = new OpRegistry;  // lives as long as the program: graphs point into it
-    register_elementwise(*p);
-    register_linear(*p);
-    register_reduce(*p);
-    register_shape(*p);
-    register_nn(*p);
-    register_recurrence(*p);
-    register_lstm(*p);
-    register_rnn(*p);
-    register_lstm_block(*p);
-    register_lstmp(*p);
-    register_gru(*p);
-    register_sru(*p);
+    for (const Family& f : kFamilies) p->add_family(f.title, f.add);
     return p;
   }();
   return *r;

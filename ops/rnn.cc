@@ -290,16 +290,68 @@ void register_rnn(OpRegistry& r) {
   r.add(
       {.name = "rnn",
        .sig = "data[T,B,I], parameters[N], state[S,B,R], state_cell[S,B,H]?, "
-              "sequence_length[B]:int?!, dropout_mask[L,T,B,W]?! -> output[T,B,W], "
+              "sequence_length[B]:int?!, dropout_mask[L-1,T,B,W]?! -> output[T,B,W], "
               "state_output[S,B,R], statecell_output[S,B,H]",
        .doc =
-           R"(Stacked recurrent layers, one or both directions, weights packed in one vector. With a = Wx x_t + bx, u = Wh h + bh:
+           R"(Stacked recurrent layers, one or both directions, weights packed in one vector. With a = Wx x_t + bx, u = Wh h + bh, s = sigmoid:
     rnn_relu, rnn_tanh: h' = act(a + u)
-    lstm (i, f, g, o):  c' = clip(s(a_f + u_f) c + s(a_i + u_i) tanh(a_g + u_g));  h' = [Wr] (s(a_o + u_o) tanh(c'))
-    gru (r, z, n):      h' = (1 - z) n + z h,  n = tanh(a_n + r u_n)
-Layer l reads the output of layer l - 1, after dropout in training runs. Past the end of a row outputs are 0; a row has at least
-one step. S = L*D rows of state, row l*D+d; R = projection_size, else state_size; W = D*R.
-Source: Apache MXNet 1.9.1, operator RNN; cuDNN.)",
+    lstm (i, f, g, o):  c' = clip(s(a_f + u_f) c + s(a_i + u_i) tanh(a_g + u_g))
+                        h' = s(a_o + u_o) tanh(c'), with projection h' = Wr (s(a_o + u_o) tanh(c'))
+    gru (r, z, n):      r, z = s(a_r + u_r), s(a_z + u_z);  n = tanh(a_n + r u_n);  h' = (1 - z) n + z h
+Layer 0 reads data, layer l the output of layer l - 1, both directions side by side (forward first), after dropout p in training runs.
+z = 1 keeps the old state; r acts after the product, on its bias too. clip keeps c within lstm_state_clip_min and _max.
+
+H = state_size; L = num_layers; D = 2 if bidirectional, else 1; G = 1, 4, 3 gates; R = projection_size if given, else H; S = L*D rows of
+state, that of layer l and direction d being l*D+d; W = D*R. The vector holds for each layer and direction Wx[G*H,I'], Wh[G*H,R] and,
+with projection, Wr[P,H], where I' is I for layer 0, else W; then for each bx[G*H], bh[G*H]:
+    N = D G H (I + R + 2) + (L - 1) D G H (W + R + 2) + L D P H
+
+sequence_length is in [1, T], absent = T. Past the end of a row outputs are 0 and x is never read; the backward direction begins at the
+row's end, with the first state. dropout_mask[L-1,T,B,W] takes the place of drawn masks. state_cell and statecell_output are there in
+mode lstm only, the states only with state_outputs.)",
+       .source = "Apache MXNet 1.9.1, operator RNN; cuDNN",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+const rnn::RnnConfig config{.state_size = 64,
+                            .num_layers = 2,
+                            .mode = rnn::RnnMode::lstm,
+                            .bidirectional = true,
+                            .state_outputs = true,
+                            .p = 0.2};
+Var zeros = fill(g, f32, {4, "B", 64}, 0);  // a row for each layer and direction
+auto lstm = rnn::rnn(x,
+                     {.parameters = rnn::rnn_parameters(g, "rnn", 12, config),
+                      .state = zeros,
+                      .state_cell = zeros,
+                      .sequence_length = lengths},
+                     config);
+// lstm.output: [T,B,128]; lstm.state_output: [4,B,64]
+
+// At once, on tensors: a GRU with weights of 0, so that its gates are one half.
+const rnn::RnnConfig gru{.state_size = 2, .mode = rnn::RnnMode::gru};
+auto now = rnn::rnn(Tensor(f32, {2, 1, 3}),
+                    {.parameters = Tensor(f32, {rnn::rnn_parameter_count(gru, 3)}),
+                     .state = Tensor::full(f32, {1, 1, 2}, 1)},
+                    gru);
+// now.output: {0.5, 0.5, 0.25, 0.25})",
+       .differs =
+           {{"MXNet RNN",
+             "the same function, and dropout_mask beside it. MXNet 1.9.1 on a CPU leaves out p, "
+             "bounds and lengths in float32 and refuses bounds and lengths in float64; here they "
+             "act"},
+            {"gluon rnn.LSTM, rnn.GRU, rnn.RNN",
+             "layout='NTC' is a transpose of x and of the output; first states are given here, "
+             "where gluon makes zeros"},
+            {"PyTorch LSTM, GRU, RNN",
+             "the same cells, gates, biases and dropout (between layers only); there each layer "
+             "has tensors of its own, whose order is not the packed one. batch_first=True is a "
+             "transpose; bias=False is biases of 0; proj_size is projection_size"},
+            {"cuDNN", "its canonical order of parameters is this one"},
+            {"Keras, ONNX", "layers stand one by one; gates of the GRU are z, r, h there"},
+            {"lstm_layer here",
+             "takes rows of length 0 (and gives 0); here, as in MXNet, a row has at least one "
+             "step. Backward there begins at each row's end too"}},
        .attributes =
            {{"state_size", 1, "H", {}, 1, {}, true},
             {"num_layers", 1, "L", {}, 1, 4096, true},

@@ -126,6 +126,14 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "reshape",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "The same elements in flat order under another shape of the same size.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 6});
+Var rows = reshape(x, {Dim("T") * Dim("B"), 6});  // rows: [B*T,6]
+Var heads = reshape(x, {"T", "B", 2, 3});  // heads: [T,B,2,3]
+Tensor now = reshape(Tensor(f32, {2, 3}), {6});  // now: [6])",
+         .differs =
+             {{"PyTorch and NumPy reshape",
+               "no dimension is guessed from -1: write the dimension, a symbol where it varies"}},
          .attributes = {{"shape", Shape{}, "the new shape", {}, {}, {}, true}},
          .infer =
              [](const InferContext& c) {
@@ -149,6 +157,14 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "transpose",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "y's axis i is x's axis permutation[i]; no permutation = reversed order.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 6});
+Var batch_major = transpose(x, {1, 0, 2});  // batch_major: [B,T,6]
+Var reversed = transpose(x);  // reversed: [6,B,T]
+Tensor now = transpose(Tensor(f32, {2, 3}));  // now: [3,2])",
+         .differs = {{"PyTorch transpose",
+                      "that one exchanges two axes; this one takes a permutation, as NumPy's "
+                      "transpose and PyTorch's permute do"}},
          .attributes = {{"permutation", std::vector<int64_t>{}, "axes of x in the order of y"}},
          .infer = infer_transpose,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -161,6 +177,12 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "broadcast_to",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "x broadcast to a shape, as in NumPy.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 1});
+Var y = broadcast_to(x, {"T", "B", 4});  // y: [T,B,4]
+Tensor now = broadcast_to(Tensor::of<float>({2}, {1, 2}), {2, 2});  // now: {1, 2, 1, 2})",
+         .differs = {{"NumPy broadcast_to",
+                      "a symbol never stands for 1: only a literal 1 is broadcast"}},
          .attributes = {{"shape", Shape{}, "the shape of y", {}, {}, {}, true}},
          .infer =
              [](const InferContext& c) {
@@ -185,6 +207,12 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "concat",
          .sig = "xs[...]:same* -> y[...]:same",
          .doc = "Joins the operands along an axis; all other dimensions must be equal.",
+         .example = R"(Graph g;
+Var a = g.placeholder("a", f32, {"B", 3});
+Var b = g.placeholder("b", f32, {"B", 4});
+Var y = concat<Var>({a, b}, -1);  // y: [B,7]
+Tensor row = Tensor::of<float>({1, 2}, {1, 2});
+Tensor now = concat<Tensor>({row, row}, 0);  // now: {1, 2, 1, 2})",
          .attributes = {{"axis", 0, "the axis that grows"}},
          .infer = infer_concat,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -202,6 +230,14 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "split",
          .sig = "x[...]:same -> ys[...]:same*",
          .doc = "Equal pieces along an axis.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Vars gates = split(x, 3, -1);  // gates[0]: [B,4]; gates[2]: [B,4]
+std::vector<Tensor> now = split(Tensor::of<float>({4}, {1, 2, 3, 4}), 2, 0);  // now[1]: {3, 4})",
+         .differs =
+             {{"PyTorch split",
+               "that one takes the size of a piece, this one the number of pieces, as PyTorch's "
+               "chunk and TensorFlow's split do; pieces are equal, or it is an Error"}},
          .attributes = {{"parts", 2, "how many", {}, 1, 4096}, {"axis", 0, "the axis that is cut"}},
          .infer = infer_split,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
@@ -215,6 +251,14 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "slice",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "Elements [begin, end) along an axis.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var later = slice(x, 0, 1, "T");  // later: [T-1,B,3]
+Var last = squeeze(slice(x, 0, Dim("T") - 1, "T"), 0);  // last: [B,3]
+Tensor now = slice(Tensor::of<float>({3}, {1, 2, 3}), 0, 1, 3);  // now: {2, 3})",
+         .differs = {{"NumPy, PyTorch, ONNX Slice",
+                      "one axis and no stride; bounds do not count from the end and are not cut to "
+                      "fit: out of range is an Error"}},
          .attributes = {{"axis", 0, "the axis that is cut"},
                         {"bounds", Shape{}, "[begin, end]", {}, {}, {}, true}},
          .infer = infer_slice,
@@ -228,6 +272,12 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "pad",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "Zeros before and after along an axis.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var shifted = slice(pad(x, 0, 1, 0), 0, 0, "T");  // shifted: [T,B,3]
+Tensor now = pad(Tensor::of<float>({2}, {1, 2}), 0, 1, 2);  // now: {0, 1, 2, 0, 0})",
+         .differs = {{"PyTorch, ONNX Pad",
+                      "one axis, zeros only, and amounts that are not negative"}},
          .attributes = {{"axis", 0, "the axis that grows"},
                         {"amounts", Shape{}, "[before, after]", {}, {}, {}, true}},
          .infer = infer_pad,
@@ -242,6 +292,18 @@ void register_shape(OpRegistry& r) {
          .sig = "x[...]:same, indices[...]:int -> y[...]:same",
          .doc = "Rows of x by index: y[i...,:] = x[indices[i...],:]. An index outside [0, N) is an "
                 "Error when it runs.",
+         .example = R"(Graph g;
+Var words = g.placeholder("words", i32, {"T", "B"});
+Var table = g.variable("embeddings", init::uniform(g, {50, 8}, -0.1, 0.1));
+Var x = gather(table, words);  // x: [T,B,8]
+Tensor rows = Tensor::of<float>({2, 2}, {1, 2, 3, 4});
+Tensor now = gather(rows, Tensor::of<int32_t>({1}, {1}));  // now: {3, 4})",
+         .differs = {{"PyTorch gather",
+                      "that one picks single elements along an axis, near to pick here; this one "
+                      "takes whole rows, as PyTorch's embedding, ONNX's Gather and TensorFlow's "
+                      "gather along axis 0 do"},
+                     {"anywhere else",
+                      "a negative index does not count from the end: it is an Error"}},
          .infer =
              [](const InferContext& c) {
                infer_by_signature(c, false);
@@ -256,6 +318,15 @@ void register_shape(OpRegistry& r) {
          .sig = "indices[...]:int, updates[...]:same -> y[...]:same",
          .doc = "y[N,...]: row n is the sum of the updates whose index is n, in their order; rows "
                 "that none names are 0.",
+         .example = R"(Graph g;
+Var words = g.placeholder("words", i32, {"B"});
+Var updates = g.placeholder("updates", f32, {"B", 8});
+Var table = scatter_add(words, updates, 50);  // table: [50,8]
+Tensor rows = Tensor::of<int32_t>({3}, {1, 0, 1});
+Tensor now = scatter_add(rows, Tensor::of<float>({3}, {1, 2, 4}), 3);  // now: {2, 5, 0})",
+         .differs = {{"PyTorch scatter_add",
+                      "that one adds single elements to a tensor that is given; this one adds "
+                      "whole rows, to zeros"}},
          .attributes = {{"rows", Shape{}, "[N]", {}, {}, {}, true}},
          .infer =
              [](const InferContext& c) {
@@ -282,6 +353,11 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "fill",
          .sig = "-> y[...]:any",
          .doc = "A value of the given shape, filled with one number.",
+         .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var h0 = fill(g, f32, {"B", 4}, 0);  // h0: [B,4]
+Var ones = fill_like(x, 1);  // ones: [T,B,3]
+Tensor now = Tensor::full(f32, {2}, 1.5);  // now: {1.5, 1.5})",
          .attributes = {{"dtype", f32, "element type"},
                         {"shape", Shape{}, "the shape"},
                         {"value", 0.0, "the number"}},
@@ -295,6 +371,10 @@ void register_shape(OpRegistry& r) {
   r.add({.name = "iota",
          .sig = "-> y[...]:any",
          .doc = "The index along an axis, at every position of the shape.",
+         .example = R"(Graph g;
+Var steps = iota(g, i32, {5}, 0);  // steps: {0, 1, 2, 3, 4}
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var column = iota(g, i64, x.shape(), 2);  // column: [T,B,3])",
          .attributes = {{"dtype", i32, "element type"},
                         {"shape", Shape{}, "the shape", {}, {}, {}, true},
                         {"axis", 0, "the axis that counts"}},

@@ -94,10 +94,35 @@ void register_sru(OpRegistry& r) {
               "c[B,K,T]",
        .doc =
            R"(A simple recurrent unit over time; features stand before time. Row blocks of the weights z, f, r; of the bias f, r. Each step:
-    x'_t = x_t mask;  z, f, r = x'_t weights^T;  f = sigmoid(f + b_f);  r = sigmoid(r + b_r)
-    c' = f c + (1 - f) z;  h = r tanh(c') + (1 - r) x'_t
-The mask is the same at every step. f = 1 keeps the state. Weights are those of sru_cell transposed.
-Sources: Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sru.)",
+    x'_t = x_t mask
+    z, f, r = x'_t weights^T;  f = sigmoid(f + b_f);  r = sigmoid(r + b_r)
+    c' = f c + (1 - f) z
+    h = r tanh(c') + (1 - r) x'_t
+f = 1 keeps the state; the state is as wide as x. The mask is the same at every step (a dropout over time); absent = 1. The weights are
+those of sru_cell transposed. There are no options.)",
+       .source = "Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sru",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12, "T"});  // features stand before time
+Var c0 = g.placeholder("c0", f32, {"B", 12});
+auto sru = rnn::sru(x, c0, rnn::sru_weights(g, "sru", 12));
+// sru.h: [B,12,T]; sru.c: [B,12,T]
+
+// At once, on tensors; with weights of 0 the gates are one half:
+auto now = rnn::sru(Tensor(f32, {1, 1, 2}), Tensor::full(f32, {1, 1}, 1),
+                    {.weights = Tensor(f32, {3, 1}), .bias = Tensor(f32, {2})});
+// now.c: {0.5, 0.25}; now.h: [1,1,2])",
+       .differs = {{"SameDiff sru",
+                    "its page says a single step of x [batch, inSize]: it is the sequence op, "
+                    "x[B,K,T]. Its wrapper gives h alone, here c too"},
+                   {"SameDiff sruCell", "wants the same weights transposed: sru_cell"},
+                   {"libnd4j sru_bp",
+                    "takes the cotangent of the last cell state alone, gives the weights' gradient "
+                    "apart for each row, and overwrites x; here the gradient is that of the "
+                    "equations, and operands are never written"},
+                   {"Lei et al. (2018) and its authors' package",
+                    "there the gates see the cell state too (v_f c, v_r c); this is the form of "
+                    "the first version of the paper (2017), without them"},
+                   {"anywhere else", "neither lengths nor directions (sru_bi runs both)"}},
        .aliases = aliases({{"SameDiff", "sru", ""}, {"libnd4j", "sru", ""}}),
        .lower = lower_layer,
        .samples = {{{{{3, 2, 4}}, {{3, 2}}, {{6, 2}}, {{4}}, {{3, 2}, 0.5, 1.5}}, {}, "mask"},
@@ -108,9 +133,25 @@ Sources: Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sru.)",
        .doc =
            R"(One step of a simple recurrent unit. Column blocks of the weights z, f, r; of the bias f, r:
     z, f, r = x weights;  f = sigmoid(f + b_f);  r = sigmoid(r + b_r)
-    c = f c_last + (1 - f) z;  h = r tanh(c) + (1 - r) x
-Weights are those of sru transposed.
-Sources: Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sruCell.)",
+    c = f c_last + (1 - f) z
+    h = r tanh(c) + (1 - r) x
+f = 1 keeps the state; the state is as wide as x. The weights are those of sru transposed. There are no options.)",
+       .source = "Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sruCell",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"B", 12});
+Var c = g.placeholder("c", f32, {"B", 12});
+auto step = rnn::sru_cell(x, c, rnn::sru_cell_weights(g, "sru", 12));
+// step.h: [B,12]; step.c: [B,12]
+
+// At once, on tensors; with weights of 0 the gates are one half:
+auto now = rnn::sru_cell(Tensor(f32, {1, 2}), Tensor::full(f32, {1, 2}, 1),
+                         {.weights = Tensor(f32, {2, 6}), .bias = Tensor(f32, {4})});
+// now.c: {0.5, 0.5}; now.h: [1,2])",
+       .differs = {{"SameDiff sru", "wants the same weights transposed, [3*K,K]: sru"},
+                   {"libnd4j sruCell", "has no gradient; here all operands have one"},
+                   {"Lei et al. (2018) and its authors' package",
+                    "there the gates see the cell state too (v_f c, v_r c); this is the form of "
+                    "the first version of the paper (2017), without them"}},
        .aliases = {{"SameDiff", "sruCell", ""},
                    {"libnd4j", "sruCell", ""},
                    {"SameDiff", "cLast", "c_last"}},
@@ -121,12 +162,34 @@ Sources: Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sruCell.)"
        .sig = "x[T,B,2*K], initial_c[B,2*K], weights[2*K,6*K], bias[4*K], mask[B,2*K]?! -> "
               "h[T,B,2*K], c[T,B,2*K]",
        .doc =
-           R"(Simple recurrent units in both directions of time: units 0 to K-1 run forward, K to 2 K-1 backward. Every feature of x feeds
-every unit. Column 3 j + g of the weights is gate g of (z, f, r) of unit j; bias j is its f, bias 2 K + j its r. Each step:
-    x'_t = x_t mask;  z, f, r = x'_t weights;  f = sigmoid(f + b_f);  r = sigmoid(r + b_r)
-    c' = f c + (1 - f) z;  h = r tanh(c') mask + (1 - r) x'_t
-Unlike sru it is time-major, its weights are interleaved, and the mask acts on tanh(c) too.
-Sources: Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sru_bi.)",
+           R"(Simple recurrent units in both directions of time: units 0 to K-1 run forward, K to 2 K-1 backward. Every feature of x feeds every
+unit. Column 3 j + g of the weights is gate g of (z, f, r) of unit j; bias j is its f, bias 2 K + j its r. Each step:
+    x'_t = x_t mask
+    z, f, r = x'_t weights;  f = sigmoid(f + b_f);  r = sigmoid(r + b_r)
+    c' = f c + (1 - f) z
+    h = r tanh(c') mask + (1 - r) x'_t
+f = 1 keeps the state. Results stand at the time of their x. The mask is the same at every step and acts twice, on x and on tanh(c);
+absent = 1. There are no options.)",
+       .source = "Lei, Zhang, Wang, Dai and Artzi (2018); conventions: libnd4j sru_bi",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});  // twice the size of a direction
+Var c0 = g.placeholder("c0", f32, {"B", 12});
+auto sru = rnn::sru_bi(x, c0, rnn::sru_bi_weights(g, "sru", 6));
+// sru.h: [T,B,12]; sru.c: [T,B,12]
+
+// At once, on tensors; the second of the two units runs backward:
+auto now = rnn::sru_bi(Tensor(f32, {2, 1, 2}), Tensor::full(f32, {1, 2}, 1),
+                       {.weights = Tensor(f32, {2, 6}), .bias = Tensor(f32, {4})});
+// now.c: {0.5, 0.25, 0.25, 0.5}; now.h: [2,1,2])",
+       .differs = {{"sru here",
+                    "time-major, weights interleaved by unit, the mask acts on tanh(c) too"},
+                   {"libnd4j sru_bi_bp",
+                    "gives x the gradient of the highway alone, the weights' for each step apart, "
+                    "and a bias's that mixes rows; here the gradient is that of the equations"},
+                   {"SameDiff", "has no name for it"},
+                   {"Lei et al. (2018) and its authors' package",
+                    "there the gates see the cell state too (v_f c, v_r c); this is the form of "
+                    "the first version of the paper (2017), without them"}},
        .aliases = aliases({{"libnd4j", "sru_bi", ""}, {"libnd4j", "sruBi", ""}}),
        .lower = lower_both,
        .samples = {{{{{3, 2, 4}}, {{2, 4}}, {{4, 12}}, {{8}}, {{2, 4}, 0.5, 1.5}}, {}, "mask"},

@@ -72,6 +72,11 @@ refuses("--output", "inspect", "x.rondo", "--output", "y")
 says(0, "", "ops")
 check("ops lists", "lstm_layer" in rondo("ops").stdout, rondo("ops"))
 check("ops NAME", "maxTSLength" in rondo("ops", "lstm_layer").stdout, rondo("ops", "lstm_layer"))
+check("ops NAME, all of it",
+      all(w in rondo("ops", "gru").stdout for w in ("[x, h_last]", "Cho et al.", "rnn::gru(", "PyTorch")),
+      rondo("ops", "gru"))
+check("ops --examples", "op_example: gru" in rondo("ops", "--examples").stdout, rondo("ops", "--examples"))
+refuses("excludes", "ops", "gru", "--markdown")
 refuses("did you mean 'sigmoid'", "ops", "sigmiod")
 
 # the rest

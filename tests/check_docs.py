@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Every line of C++ that README.md and docs/*.md show stands in a program that the suite compiles.
 
-White space does not count. Blocks of ```cpp are checked; blocks without a language are text. docs/ops.md is generated.
+White space does not count. Blocks of ```cpp are checked; blocks without a language are text. docs/ops.md is generated, and its
+examples are compiled by themselves (rondo ops --examples).
 """
 import pathlib
 import re
