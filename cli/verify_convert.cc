@@ -39,6 +39,11 @@ const std::map<std::string, rnn::RnnMode, std::less<>> kModes{{"rnn_relu", rnn::
                                                               {"lstm", rnn::RnnMode::lstm},
                                                               {"gru", rnn::RnnMode::gru}};
 
+rnn::RnnMode mode_called(const std::string& name) {
+  if (const auto it = kModes.find(name); it != kModes.end()) return it->second;
+  fail(Fault::kUnsupported, "verify.config.mode", "[convert] there is no mode '", name, "'");
+}
+
 Json parse(const SafeTensors& file, const std::string& key) {
   Json j = Json::parse(metadata(file, key), nullptr, false);
   if (!j.is_object())
@@ -59,7 +64,7 @@ Network network_of(const Json& config) {
   const auto number = [](int64_t* to) { return [to](const Json& v) { *to = v.get<int64_t>(); }; };
   const auto flag = [](bool* to) { return [to](const Json& v) { *to = v.get<bool>(); }; };
   const std::map<std::string, std::function<void(const Json&)>, std::less<>> keys{
-      {"mode", [&](const Json& v) { n.mode = kModes.at(v.get<std::string>()); }},
+      {"mode", [&](const Json& v) { n.mode = mode_called(v.get<std::string>()); }},
       {"state_size", number(&n.hidden_size)},
       {"num_layers", number(&n.layers)},
       {"input_size", number(&n.input_size)},

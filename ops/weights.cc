@@ -105,12 +105,11 @@ Tensor join(const Network& n, const Tensors& parts, DType dtype) {
 }
 
 Cells read(const Layout& layout, const Network& n, const Tensors& tensors) {
-  check_tensors(layout, n, tensors);
+  Cells cells;
+  cells.dtype = check_tensors(layout, n, tensors);
   const Tensors parts = layout.one_vector ? split(n, tensors.at("parameters")) : Tensors{};
   const Tensors& named = layout.one_vector ? parts : tensors;
   const Kind kind = kind_of(n);
-  Cells cells;
-  cells.dtype = tensors.begin()->second.dtype();
   cells.parts.resize(static_cast<size_t>(n.layers * directions_of(n)));
   const auto part_of = [&](size_t cell, Part part, const PartSize& size) -> Tensor& {
     Tensor& t = cells.parts[cell][part];

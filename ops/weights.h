@@ -59,6 +59,8 @@ struct Network {
   /// oneDNN's lbr_gru. Else n = tanh(Wx x + Wh (r h) + b), as in ND4J, in ONNX by default, in
   /// oneDNN's gru.
   bool reset_after = true;
+
+  bool operator==(const Network&) const = default;
 };
 
 /// The tensors of a network in another layout, in their dtype (f32, f64, bf16 or f16, one for all).

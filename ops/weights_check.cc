@@ -98,7 +98,7 @@ void check_holds(const Layout& layout, const Network& n) {
        " cannot hold this network: ", r.why);
 }
 
-void check_tensors(const Layout& layout, const Network& network, const Tensors& tensors) {
+DType check_tensors(const Layout& layout, const Network& network, const Tensors& tensors) {
   std::vector<Place> wanted;
   if (layout.one_vector) {
     const int64_t n = rnn::rnn_parameter_count(weights::rnn_config(network), network.input_size);
@@ -145,6 +145,7 @@ void check_tensors(const Layout& layout, const Network& network, const Tensors& 
     fail(Fault::kArgument, "weights.tensors.unknown", "[weights] ", layout.title,
          " has no tensor '", name, "' for this network");
   }
+  return first->second.dtype();
 }
 
 }  // namespace rondo::weights_internal

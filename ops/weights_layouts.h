@@ -112,8 +112,9 @@ inline constexpr int64_t kMostLayers = 4096;
 /// Refuses what is no network, and what the layout cannot hold.
 void check_network(const Network& network);
 void check_holds(const Layout& layout, const Network& network);
-/// Refuses tensors that are missing, unknown, or of another shape or dtype than the others.
-void check_tensors(const Layout& layout, const Network& network, const Tensors& tensors);
+/// Refuses tensors that are missing, unknown, or of another shape or dtype than the others. Gives
+/// their dtype.
+DType check_tensors(const Layout& layout, const Network& network, const Tensors& tensors);
 [[noreturn]] void fail_missing(const Layout& layout, std::string_view wanted, std::string_view why,
                                const Tensors& tensors);
 
