@@ -222,6 +222,23 @@ TEST_CASE("weights: the network is read off names and shapes", "[weights]") {
   CHECK(read > 80);
 }
 
+TEST_CASE("weights: docs/weights.md names every tensor of every layout", "[weights]") {
+  std::ifstream file(RONDO_SOURCE_DIR "/docs/weights.md");
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  for (const Network& n : networks()) {
+    if (n.layers != 1 || n.bidirectional) continue;
+    for (const Format f : holders(n)) {
+      for (const auto& t : weights::layout(f, n)) {
+        // "l0.forward.kernel", "weight_ih_l0"
+        std::string name = t.name.substr(t.name.rfind('.') + 1);
+        if (name.ends_with("_l0")) name.resize(name.size() - 3);
+        CAPTURE(t.name);
+        CHECK(page.find("`" + name + "`") != std::string::npos);
+      }
+    }
+  }
+}
+
 TEST_CASE("weights: offsets in the packed vector", "[weights]") {
   std::ifstream file(RONDO_SOURCE_DIR "/tests/vectors/mxnet/layout_examples.json");
   const auto all = nlohmann::json::parse(file);
