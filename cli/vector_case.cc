@@ -42,13 +42,6 @@ const DTypeNumbers& numbers_of(DType dtype) {
        dtype);
 }
 
-const std::string& metadata(const SafeTensors& file, const std::string& key) {
-  const auto it = file.metadata.find(key);
-  if (it == file.metadata.end())
-    fail(Fault::kArgument, "verify.file.metadata", "the file's metadata has no '", key, "'");
-  return it->second;
-}
-
 Json parse(const std::string& text, std::string_view what) {
   Json j = Json::parse(text, nullptr, false);
   if (j.is_discarded())
@@ -176,6 +169,13 @@ const OpDef* op_called(std::string_view name) {
     }
   }
   return registry().find(name);
+}
+
+const std::string& metadata(const SafeTensors& file, const std::string& key) {
+  const auto it = file.metadata.find(key);
+  if (it == file.metadata.end())
+    fail(Fault::kArgument, "verify.file.metadata", "the file's metadata has no '", key, "'");
+  return it->second;
 }
 
 VectorCase read_vector_case(const SafeTensors& file, DType dtype) {

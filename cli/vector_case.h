@@ -42,6 +42,9 @@ struct VectorCase {
 /// The op that other systems call `name`, or that has this name here; null when there is none.
 const OpDef* op_called(std::string_view name);
 
+/// An entry of the file's metadata; an Error when there is none.
+const std::string& metadata(const SafeTensors& file, const std::string& key);
+
 /// Reads a case for a run in `dtype`. Whole numbers of floats become i32 where the op takes
 /// integers. Errors: `verify.*` for what the file says and this build does not know,
 /// `OP.ARGUMENT.whole` for lengths that are not whole.

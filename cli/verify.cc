@@ -204,6 +204,7 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
   CaseResult result;
   if (const auto it = file.metadata.find("op"); it != file.metadata.end()) result.op = it->second;
   try {
+    if (result.op == "convert") return verify_convert(file, options);
     const VectorCase c = read_vector_case(file, options.dtype);
     const bool gradients = options.gradients && !c.gradients.empty();
     const auto leave_out = [&](std::string why) {

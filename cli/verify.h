@@ -57,6 +57,10 @@ struct CaseResult {
 Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
                    Tolerance tolerance, double scale = 1);
 
+/// A case of op `convert`, one network in several layouts: each is converted to each, and run. May
+/// throw.
+CaseResult verify_convert(const SafeTensors& file, const VerifyOptions& options);
+
 /// Runs one case. Never throws for what the file or the op says: that is a failed case.
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options);
 /// The same for a file; none when `only` (globs of ops, empty = all) leaves it out. One that cannot

@@ -82,6 +82,32 @@ struct Cell {
   Var wx, wh, wr, bx, bh;
 };
 
+struct Block {
+  std::string_view name;
+  Var Cell::* part;
+};
+constexpr Block kWx{"Wx", &Cell::wx}, kWh{"Wh", &Cell::wh}, kWr{"Wr", &Cell::wr},
+    kBx{"bx", &Cell::bx}, kBh{"bh", &Cell::bh};
+
+// The order of the packed vector: f(layer, direction, block, shape) for each block.
+template <class F>
+void for_each_block(const Sizes& z, const Dim& inputs, F&& f) {
+  const auto cells = [&](auto&& visit) {
+    for (int64_t l = 0; l < z.layers; ++l) {
+      for (int64_t d = 0; d < z.directions; ++d) visit(l, d);
+    }
+  };
+  cells([&](int64_t l, int64_t d) {
+    f(l, d, kWx, Shape{z.rows(), l == 0 ? inputs : Dim(z.width())});
+    f(l, d, kWh, Shape{z.rows(), z.recurrent});
+    if (z.projection != 0) f(l, d, kWr, Shape{z.projection, z.hidden});
+  });
+  cells([&](int64_t l, int64_t d) {
+    f(l, d, kBx, Shape{z.rows()});
+    f(l, d, kBh, Shape{z.rows()});
+  });
+}
+
 RecurrenceStep step(const Call& c, const Var& x, const Vars& s, const Cell& w) {
   const std::string& mode = c.text("mode");
   const Var& h = s[0];
@@ -122,17 +148,10 @@ Vars lower_rnn(const Call& c) {
                     {{"bounds", Shape{1, steps}}, {"what", "rnn.sequence_length"}})[0];
 
   std::vector<Cell> cells(static_cast<size_t>(z.layers * z.directions));
-  Unpacker weights(c["parameters"], 0);
-  for (size_t k = 0; k < cells.size(); ++k) {
-    const bool first = static_cast<int64_t>(k) < z.directions;
-    cells[k].wx = weights.take({z.rows(), first ? inputs : Dim(z.width())});
-    cells[k].wh = weights.take({z.rows(), z.recurrent});
-    if (z.projection != 0) cells[k].wr = weights.take({z.projection, z.hidden});
-  }
-  for (Cell& w : cells) {
-    w.bx = weights.take({z.rows()});
-    w.bh = weights.take({z.rows()});
-  }
+  Unpacker packed(c["parameters"], 0);
+  for_each_block(z, inputs, [&](int64_t l, int64_t d, const Block& b, const Shape& shape) {
+    cells[static_cast<size_t>(l * z.directions + d)].*b.part = packed.take(shape);
+  });
 
   const auto state_row = [](const Var& all, int64_t k) {
     return squeeze(slice(all, 0, k, k + 1), 0);
@@ -383,6 +402,10 @@ std::string_view name_of(RnnMode m) {
   return kModes[i].name;
 }
 
+Sizes sizes_of(const RnnConfig& c) {
+  return Sizes::of(c.num_layers, c.bidirectional, c.state_size, c.projection_size, name_of(c.mode));
+}
+
 }  // namespace
 
 template <Operable V>
@@ -416,16 +439,25 @@ template RnnResult<Var> rnn(Var, RnnInputs<Var>, RnnConfig, std::string_view, Si
 template RnnResult<Tensor> rnn(Tensor, RnnInputs<Tensor>, RnnConfig, std::string_view, Site);
 
 int64_t rnn_parameter_count(const RnnConfig& c, int64_t input_size) {
-  const Sizes z =
-      Sizes::of(c.num_layers, c.bidirectional, c.state_size, c.projection_size, name_of(c.mode));
+  const Sizes z = sizes_of(c);
   return checked_add(checked_mul(z.per_input(), input_size), z.constant_part());
+}
+
+std::vector<RnnBlock> rnn_parameter_blocks(const RnnConfig& c, int64_t input_size) {
+  std::vector<RnnBlock> r;
+  int64_t offset = 0;
+  for_each_block(sizes_of(c), input_size,
+                 [&](int64_t l, int64_t d, const Block& b, const Shape& shape) {
+                   r.push_back({l, d, b.name, offset, *constant_dims(shape)});
+                   offset = checked_add(offset, element_count(r.back().dims));
+                 });
+  return r;
 }
 
 Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const RnnConfig& c,
                    DType dtype) {
   const auto scope = g.scope(name);
-  const Sizes z =
-      Sizes::of(c.num_layers, c.bidirectional, c.state_size, c.projection_size, name_of(c.mode));
+  const Sizes z = sizes_of(c);
   const int64_t n = rnn_parameter_count(c, input_size);
   const int64_t biases = 2 * z.rows() * z.directions * z.layers;
   const double bound = 1 / std::sqrt(static_cast<double>(c.state_size));

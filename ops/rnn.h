@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <rondo/ops/operand.h>
 
@@ -56,6 +57,16 @@ RnnResult<V> rnn(V data, std::type_identity_t<RnnInputs<V>> inputs, RnnConfig co
 
 /// Length N of the packed vector for an input of I features.
 int64_t rnn_parameter_count(const RnnConfig& config, int64_t input_size);
+
+/// A matrix or bias in the packed vector.
+struct RnnBlock {
+  int64_t layer, direction;  ///< direction: 0 forward, 1 backward
+  std::string_view name;     ///< Wx [G*H,I_l], Wh [G*H,R], Wr [P,H], bx [G*H], bh [G*H]
+  int64_t offset;            ///< of its first element
+  Dims dims;
+};
+/// All blocks in their order, without gaps; all sizes at least 1.
+std::vector<RnnBlock> rnn_parameter_blocks(const RnnConfig& config, int64_t input_size);
 
 /// The packed vector as a variable `name`/parameters: weights uniform in +-1/sqrt(H) as in PyTorch,
 /// biases 0.

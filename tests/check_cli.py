@@ -47,6 +47,7 @@ def refuses(text, *args):
 says(0, "145 passed, 0 failed", "verify", VECTORS, "--form", "both")
 says(0, "9 passed, 0 failed", "verify", VECTORS, "--only", "lstmLayerC*,gru")
 says(0, "1 passed, 0 failed", "verify", ONE, "--no-grad", "--no-optimize", "--form", "eager")
+says(0, "8 passed, 0 failed", "verify", "tests/vectors/mxnet", "--only", "convert", "--form", "both")
 says(1, "0 passed, 0 failed", "verify", VECTORS, "--only", "lstmLaye")
 says(1, "0 passed, 0 failed", "verify", ONE, "--kernel", "reference.argmax")
 with tempfile.TemporaryDirectory() as folder:

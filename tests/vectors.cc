@@ -107,7 +107,7 @@ TEST_CASE("vectors: f64 passes in a graph and eagerly, results and gradients", "
   const bool optimize = GENERATE(true, false);
   CAPTURE(backend, optimize);
   const Totals t = verify_all(both_forms(f64, {.backend = backend, .optimize = optimize}));
-  CHECK(t.passed == 193);  // 145 of ND4J, 48 of MXNet
+  CHECK(t.passed == 201);  // 145 of ND4J, 48 of MXNet, 8 conversions
   CHECK(t.left_out == 0);
   CHECK(t.gradients > 800);
 }
@@ -115,7 +115,7 @@ TEST_CASE("vectors: f64 passes in a graph and eagerly, results and gradients", "
 TEST_CASE("vectors: f32 passes in a graph and eagerly, results and gradients", "[vectors]") {
   const std::string backend = GENERATE("cpu", "reference");
   CAPTURE(backend);
-  CHECK(verify_all(both_forms(f32, {.backend = backend})).passed == 193);
+  CHECK(verify_all(both_forms(f32, {.backend = backend})).passed == 201);
 }
 
 TEST_CASE("vectors: the half formats pass, but for cases that stand too near to a kink",
@@ -237,6 +237,62 @@ TEST_CASE(
   CHECK(verify_case(f, options).outcome == CaseResult::Outcome::kLeftOut);
   f.metadata["kink_margin"] = "4.1e-02";
   CHECK(verify_case(f, options).outcome == CaseResult::Outcome::kPassed);
+}
+
+TEST_CASE("verify of converted weights fails on a wrong number in any layout or result",
+          "[vectors]") {
+  const std::string path = kFolder + "/mxnet/conv_04_lstm_L2_uni.safetensors";
+  const SafeTensors whole = load_safetensors(path);
+  VerifyOptions options = both_forms(f64, {});
+  CHECK(verify_case(whole, options).outcome == CaseResult::Outcome::kPassed);
+  const auto problems = [&](const std::function<void(SafeTensors&)>& change) {
+    SafeTensors f = whole;
+    change(f);
+    const CaseResult r = verify_case(f, options);
+    CHECK(r.op == "convert");
+    CHECK(r.outcome == CaseResult::Outcome::kFailed);
+    std::string all;
+    for (const std::string& p : r.problems) all += p + '\n';
+    return all;
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    INFO(text);
+    CHECK(text.find(part) != std::string::npos);
+  };
+  for (const auto& [name, tensor] : whole.tensors) {
+    if (name.rfind("layout.", 0) != 0) continue;
+    CAPTURE(name);
+    // Two ulps: nothing that a run would see.
+    const std::string wrong = problems([&name = name](SafeTensors& f) {
+      double& v = f.tensors.at(name).mutable_data<double>()[3];
+      v = std::nextafter(std::nextafter(v, HUGE_VAL), HUGE_VAL);
+    });
+    has(wrong, " 1 of ");
+  }
+  has(problems(
+          [](SafeTensors& f) { f.tensors.at("out.output").mutable_data<double>()[3] += 1e-3; }),
+      "lstm_layer with the weights of keras: eager: out.y 1 of ");
+  has(problems([](SafeTensors& f) {
+        f.tensors.at("out.state_output").mutable_data<double>()[3] += 1e-3;
+      }),
+      "rnn with the weights of torch: graph: out.state_output 1 of ");
+  has(problems([](SafeTensors& f) { f.tensors.erase("layout.onnx.l1.R"); }),
+      "ONNX needs a tensor 'l1.R'");
+  has(problems([](SafeTensors& f) { f.tensors["layout.caffe.w"] = Tensor(f64, {1}); }),
+      "there is no layout 'caffe'");
+  has(problems([](SafeTensors& f) { f.metadata["config"] = R"({"mode": "transformer"})"; }),
+      "no mode 'transformer'");
+  has(problems([](SafeTensors& f) { f.metadata["config"] = R"({"colour": 3})"; }), "'colour'");
+  has(problems([](SafeTensors& f) {
+        for (auto it = f.tensors.begin(); it != f.tensors.end();)
+          it = it->first.rfind("layout.", 0) == 0 ? f.tensors.erase(it) : std::next(it);
+      }),
+      "states nothing to compare with");
+
+  options.compile.kernel = "cpu.matmul.eigen";
+  CHECK(verify_case(whole, options).outcome == CaseResult::Outcome::kPassed);
+  options.compile.kernel = "reference.argmax";
+  CHECK(verify_case(whole, options).outcome == CaseResult::Outcome::kLeftOut);
 }
 
 TEST_CASE("a tolerance is the file's, a bare number is absolute, and coarser dtypes add their own",
