@@ -1,6 +1,7 @@
 #include <rondo/ops/layer.h>
 
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/layer_op.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/rnn_common.h>
@@ -31,12 +32,23 @@ Var time_major(const Var& x, const LayerOptions& o) {
   return to_time_major(x, format);
 }
 
+// Equal, or to be compared once symbols are bound.
+bool may_be(const ValueType& t, const ValueType& want) {
+  bool ok = t.dtype == want.dtype && t.shape.size() == want.shape.size();
+  for (size_t a = 0; ok && a < t.shape.size(); ++a) {
+    const Dim difference = t.shape[a] - want.shape[a];
+    ok = !difference.is_constant() || difference.constant() == 0;
+  }
+  return ok;
+}
+
 struct Direction {
   Var y;
   Vars last;
 };
 Direction run(const Var& x, const Vars& init, const Cell& cell, const LayerOptions& o,
-              const Var& lengths, bool reverse, const std::string& name, Site at) {
+              const Var& lengths, bool reverse, std::string_view op, const std::string& name,
+              Site at) {
   bool output = false;
   const RecurrenceResult r = recurrence(
       {.states = init,
@@ -51,7 +63,7 @@ Direction run(const Var& x, const Vars& init, const Cell& cell, const LayerOptio
           fail(Fault::kArgument, "layer.cell.state", label(o), "the cell gives ", next.state.size(),
                " states, but init has ", s.size());
         for (size_t k = 0; k < s.size(); ++k) {
-          if (!next.state[k] || next.state[k].type() != s[k].type())
+          if (!next.state[k] || !may_be(next.state[k].type(), s[k].type()))
             fail(Fault::kArgument, "layer.cell.state", label(o), "the cell's state ", k, " is ",
                  next.state[k] ? next.state[k].type().str() : "empty", ", but init fixed it as ",
                  s[k].type().str());
@@ -78,8 +90,19 @@ void check_init(const Vars& init, const Var& x, const LayerOptions& o) {
 
 }  // namespace
 
-LayerResult layer(const Var& given, const Vars& init, const Cell& cell, const LayerOptions& o,
+LayerResult layer(const Var& x, const Vars& init, const Cell& cell, const LayerOptions& options,
                   Site at) {
+  return rnn_internal::run_layer("layer", x, init, cell, options, at);
+}
+
+}  // namespace rondo::rnn
+
+namespace rondo::rnn_internal {
+
+using namespace rnn;
+
+LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, const Cell& cell,
+                      const LayerOptions& o, Site at) {
   const Var x = time_major(given, o);
   check_init(init, x, o);
   const bool both = is_bidirectional(o.direction_mode);
@@ -94,17 +117,23 @@ LayerResult layer(const Var& given, const Vars& init, const Cell& cell, const La
          " and needs data_format TNS, got ",
          format_of(o));
   Var lengths = o.lengths;
-  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), "layer.lengths", at);
+  if (lengths) {
+    const Dim difference = lengths.rank() == 1 ? lengths.dim(0) - x.dim(1) : Dim(-1);
+    if (!is_integer(lengths.dtype()) || (difference.is_constant() && difference.constant() != 0))
+      fail(Fault::kArgument, "layer.lengths.type", label(o), "lengths is ", lengths.type().str(),
+           ", but must be i32 or i64 [B] with B = ", x.dim(1).str(), ", which x fixed");
+  }
+  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), cat(op, ".lengths"), at);
 
   if (!both) {
-    Direction d = run(x, init, cell, o, lengths, o.direction_mode == BWD, o.name, at);
+    Direction d = run(x, init, cell, o, lengths, o.direction_mode == BWD, op, o.name, at);
     return {d.y ? from_time_major(d.y, format_of(o)) : Var(), std::move(d.last)};
   }
   const Vars& back_init = o.backward_init.empty() ? init : o.backward_init;
   check_init(back_init, x, o);
   const auto part = [&](const char* half) { return o.name.empty() ? "" : cat(o.name, "/", half); };
-  const Direction f = run(x, init, cell, o, lengths, false, part("forward"), at);
-  const Direction b = run(x, back_init, o.backward, o, lengths, true, part("backward"), at);
+  const Direction f = run(x, init, cell, o, lengths, false, op, part("forward"), at);
+  const Direction b = run(x, back_init, o.backward, o, lengths, true, op, part("backward"), at);
   if (f.last.size() != b.last.size() || !f.y != !b.y)
     fail(Fault::kArgument, "layer.backward.state", label(o),
          "the two cells differ in their number of states, or in having an output");
@@ -120,6 +149,10 @@ LayerResult layer(const Var& given, const Vars& init, const Cell& cell, const La
   r.y = from_time_major(r.y, format_of(o));
   return r;
 }
+
+}  // namespace rondo::rnn_internal
+
+namespace rondo::rnn {
 
 Var zero_state(const Var& x, Dim width, RnnDataFormat format, Site at) {
   const LayerOptions o{.data_format = format};

@@ -61,6 +61,31 @@ Vars vjp_pick(const Call& c, const Vars& g, GradContext&) {
   return {where(chosen, expand_dims(g[0], -1), 0), {}};
 }
 
+std::vector<ValueType> infer_layer_norm(const InferContext& c) {
+  std::vector<ValueType> r = infer_by_signature(c, false);
+  const Shape& x = c[0].shape;
+  if (x.empty()) c.refuse("x", "rank", "x is a scalar, but must have a last axis to normalise");
+  for (const size_t i : {size_t{1}, size_t{2}}) {
+    if (!c.has(i)) continue;
+    const Shape& s = c[i].shape;
+    if (s.size() != 1 || !c.equal(s[0], x.back()))
+      c.refuse(i == 1 ? "gain" : "biases", "dim", i == 1 ? "gain" : "biases", " has shape ",
+               to_string(s), ", but must be [", x.back().str(), "], the last axis of x",
+               to_string(x));
+  }
+  r[0].shape = x;
+  return r;
+}
+
+Vars lower_layer_norm(const Call& c) {
+  const ReduceOptions last{.axes = {-1}, .keep_dims = true};
+  const Var centred = c["x"] - mean(c["x"], last);
+  Var y = centred * rsqrt(mean(centred * centred, last) + c.number("epsilon"));
+  if (c.has("gain")) y = y * c["gain"];
+  if (c.has("biases")) y = y + c["biases"];
+  return {y};
+}
+
 void check_bounds(const InferContext& c) {
   const Shape& b = c.attributes().shape("bounds");
   if (b.size() != 2) c.refuse("bounds", "count", "bounds must be [low, high], got ", to_string(b));
@@ -119,6 +144,25 @@ Tensor now = nn::log_softmax(Tensor::full(f32, {2, 3}, 1));  // now: [2,3])",
            return {d - log(sum(exp(d), along_axis(c)))};
          },
          .samples = softmax_samples()});
+  r.add(
+      {.name = "layer_norm",
+       .sig = "x[...], gain[...]?, biases[...]? -> y[...]",
+       .doc =
+           R"(Each row of the last axis of x[...,N] to mean 0 and variance 1, then gain and biases, [N] each; an absent gain is 1, absent
+biases are 0:
+    m = mean of x;  v = mean of (x - m)^2;  y = (x - m) / sqrt(v + epsilon) * gain + biases)",
+       .source = "Ba, Kiros and Hinton (2016)",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 64});
+Var gain = g.variable("gain", Tensor::full(f32, {64}, 1));
+Var y = nn::layer_norm(x, gain, {});  // y: [T,B,64]
+Tensor now = nn::layer_norm(Tensor::of<double>({2}, {1, 3}), {}, {}, 0);  // now: {-1, 1})",
+       .attributes = {{"epsilon", 1e-5, "added to the variance", {}, 0}},
+       .infer = infer_layer_norm,
+       .lower = lower_layer_norm,
+       .samples = {{{{{3, 4}}, {{4}}, {{4}}}},
+                   {{{{2, 3, 5}}, {{}, 0, 0, f64, {}, true}, {{5}}}, {{"epsilon", 0.1}}, "no gain"},
+                   {{{{4}}, {{4}}, {{}, 0, 0, f64, {}, true}}, {}, "a vector, no biases"}}});
   r.add({.name = "pick",
          .sig = "x[...], indices[...]:int -> y[...]",
          .doc =
@@ -234,6 +278,13 @@ V pick(V x, std::type_identity_t<V> indices, Site at) {
   return apply("pick", {x, indices}, {}, {.site = at})[0];
 }
 template <Operable V>
+V layer_norm(V x, std::type_identity_t<V> gain, std::type_identity_t<V> biases, double epsilon,
+             Site at) {
+  return apply("layer_norm", std::vector<V>{x, gain, biases}, {{"epsilon", epsilon}},
+               {.site = at})[0];
+}
+
+template <Operable V>
 V check_range(V x, Dim low, Dim high, std::string_view what, Site at) {
   const Attributes a{{"bounds", Shape{std::move(low), std::move(high)}}, {"what", what}};
   return apply("check_range", {x}, a, {.site = at})[0];
@@ -304,6 +355,7 @@ V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at) {
 #define RONDO_INSTANTIATE(V)                                       \
   template V nn::softmax(V, int64_t, Site);                        \
   template V nn::log_softmax(V, int64_t, Site);                    \
+  template V nn::layer_norm(V, V, V, double, Site);                \
   template V nn::pick(V, V, Site);                                 \
   template V nn::check_range(V, Dim, Dim, std::string_view, Site); \
   template V nn::dense(V, V, V, Site);                             \

@@ -15,6 +15,13 @@ V softmax(V x, int64_t axis = -1, Site at = Site::here());
 template <Operable V>
 V log_softmax(V x, int64_t axis = -1, Site at = Site::here());
 
+/// y = (x - m) / sqrt(v + epsilon) * gain + biases; m and v are the mean and the variance of each
+/// row of x's last axis. x[...,N]; gain[N] and biases[N], absent = 1 and 0. Source: Ba, Kiros and
+/// Hinton (2016).
+template <Operable V>
+V layer_norm(V x, std::type_identity_t<V> gain, std::type_identity_t<V> biases,
+             double epsilon = 1e-5, Site at = Site::here());
+
 /// y[i...] = x[i..., indices[i...]]. x[...,V], indices[...]:int -> y[...]; an index outside [0, V)
 /// is an Error (`pick.indices.range`) when it runs.
 template <Operable V>

@@ -21,5 +21,6 @@ void register_lstm_block(OpRegistry& r);
 void register_lstmp(OpRegistry& r);
 void register_gru(OpRegistry& r);
 void register_sru(OpRegistry& r);
+void register_cell_layers(OpRegistry& r);
 
 }  // namespace rondo
