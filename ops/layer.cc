@@ -154,6 +154,12 @@ LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, c
 
 namespace rondo::rnn {
 
+Var zoneout(const Var& next, const Var& last, double rate, Site at) {
+  // Dropout of ones gives 0 or 1 / (1 - rate) in training, and 1 otherwise.
+  const Var m = nn::dropout(fill_like(next, 1, at), rate, at) * (1 - rate);
+  return m * next + (1 - m) * last;
+}
+
 Var zero_state(const Var& x, Dim width, RnnDataFormat format, Site at) {
   const LayerOptions o{.data_format = format};
   const Var t = time_major(x, o);

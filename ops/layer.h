@@ -51,6 +51,10 @@ struct LayerResult {
 LayerResult layer(const Var& x, const Vars& init, const Cell& cell,
                   const LayerOptions& options = {}, Site at = Site::here());
 
+/// Inside a cell: the next state, each element of which stays the last one with probability `rate`
+/// in training; otherwise the mean, rate * last + (1 - rate) * next. Source: Krueger et al. (2017).
+Var zoneout(const Var& next, const Var& last, double rate, Site at = Site::here());
+
 /// First states for layer: zeros [B,width] of x's dtype, B taken from x in its format.
 Var zero_state(const Var& x, Dim width, RnnDataFormat format = RnnDataFormat::TNS,
                Site at = Site::here());

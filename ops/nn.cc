@@ -295,26 +295,51 @@ Var dimensions(Graph g, Shape shape, Site at) {
   return g.call(registry().at("dimensions"), {}, a, {.site = at})[0];
 }
 
+namespace {
+
+// The open body when x stands in it; an Error when x stands in a body around that.
+OpenBody* body_of(const Var& x, std::string_view op) {
+  OpenBody* b = open_body();
+  if (b == nullptr || !(x.graph() == b->graph)) {
+    if (x.graph().has_parent())
+      fail(Fault::kUnsupported, cat(op, ".x.body"), "[", op,
+           "] cannot be used in a recurrence inside of a recurrence; apply it to the inner one's "
+           "inputs or outputs");
+    return nullptr;
+  }
+  if (x.rank() == 0 || !(x.dim(0) == Dim::symbol(b->symbol)))
+    fail(Fault::kArgument, cat(op, ".x.rows"), "[", op,
+         "] inside a recurrence x must have the rows as its first axis, got ",
+         to_string(x.shape()));
+  return b;
+}
+
+// A mask of dropout around the body, for x of the body: [B,...], with a time axis in front or not.
+Var mask_around(const OpenBody& b, const Var& x, bool each_step, double rate, Site at) {
+  Shape shape = x.shape();
+  shape[0] = b.rows;
+  if (each_step) shape.insert(shape.begin(), b.steps);
+  return dropout(fill(b.graph.parent(), x.dtype(), shape, 1, at), rate, at);
+}
+
+}  // namespace
+
 Var dropout(Var x, double rate, Site at) {
-  if (OpenBody* b = open_body(); b != nullptr && x.graph() == b->graph) {
-    // One mask for all steps, drawn before the loop: each step and row then has its own numbers.
-    if (x.rank() == 0 || !(x.dim(0) == Dim::symbol(b->symbol)))
-      fail(Fault::kArgument, "dropout.x.rows",
-           "[dropout] inside a recurrence x must have the rows as its first axis, got ",
-           to_string(x.shape()));
-    Shape all = x.shape();
-    all[0] = b->rows;
-    all.insert(all.begin(), b->steps);
-    const Var ones = fill(b->graph.parent(), x.dtype(), all, 1, at);
-    return x * per_step(dropout(ones, rate, at), at);
-  }
-  if (x.graph().has_parent()) {
-    fail(Fault::kUnsupported, "dropout.x.body",
-         "[dropout] cannot be used in a recurrence inside of a recurrence; apply it to the inner "
-         "one's inputs or outputs");
-  }
+  // Drawn before the loop, so that each step and row has its own numbers.
+  if (const OpenBody* b = body_of(x, "dropout"))
+    return x * per_step(mask_around(*b, x, true, rate, at), at);
   const int64_t stream = x.graph().next_stream();
   return apply("dropout", {x}, {{"rate", rate}, {"stream", stream}}, {.site = at})[0];
+}
+
+Var variational_dropout(Var x, double rate, Site at) {
+  if (const OpenBody* b = body_of(x, "variational_dropout"))
+    return x * per_row(mask_around(*b, x, false, rate, at), at);
+  if (x.rank() < 2)
+    fail(Fault::kArgument, "variational_dropout.x.rank",
+         "[variational_dropout] x must be a sequence [T,B,...], got ", to_string(x.shape()));
+  const Shape rows(x.shape().begin() + 1, x.shape().end());
+  return x * dropout(fill(x.graph(), x.dtype(), rows, 1, at), rate, at);
 }
 
 template <Operable V>

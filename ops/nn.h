@@ -41,6 +41,11 @@ Var dimensions(Graph g, Shape shape, Site at = Site::here());
 /// Inside the body of a recurrence each step and row has its own mask; it is drawn before the loop.
 Var dropout(Var x, double rate, Site at = Site::here());
 
+/// Dropout with one mask for all steps. Of a sequence x [T,B,...]: the mask is [B,...]. Inside the
+/// body of a recurrence, of a value [B,...]: each row keeps its mask from step to step; on the last
+/// output where it enters the products this is the recurrent dropout of Gal and Ghahramani (2016).
+Var variational_dropout(Var x, double rate, Site at = Site::here());
+
 /// y = x weights + biases. x[...,I], weights[I,U], biases[U] -> y[...,U].
 template <Operable V>
 V dense(V x, std::type_identity_t<V> weights, std::type_identity_t<V> biases,
