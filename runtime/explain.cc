@@ -87,8 +87,8 @@ void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s)
   }
   for (size_t k = 0; k < steps.size(); ++k) {
     const StepInfo& i = steps[k];
-    s += cat(indent, padded(i.op, op), "  ", padded(i.kernel, kernel), "  ", results(i.out), "  (",
-             i.why, ")\n");
+    s += cat(indent, padded(i.op, op), "  ", padded(i.kernel, kernel), "  ", results(i.out),
+             i.why.empty() ? "" : cat("  (", i.why, ")"), "\n");
     const Node& n = plan.plan().unit().graph.node(i.node);
     if (n.op->name == "recurrence") s += describe_recurrence(n, indent + "    ");
     if (const auto body = plan.body_of(k)) add_steps(*body, indent + "    ", s);

@@ -55,7 +55,8 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
   return nullptr;
 }
 
-// Why `chosen` runs the call: what else there was, at which cost, and what does not support it.
+// Why `chosen` runs the call: what else there was, and what does not support it; empty when there
+// was no choice.
 std::string why_chosen(const std::string& chosen, const KernelCall& call,
                        const CompileOptions& options) {
   if (chosen == options.kernel) return "asked for";
@@ -77,7 +78,7 @@ std::string why_chosen(const std::string& chosen, const KernelCall& call,
   }
   std::string r = others;
   if (!unfit.empty()) r += cat(r.empty() ? "" : "; ", unfit);
-  return r.empty() ? "the only one" : r;
+  return r;
 }
 
 // A name that no backend knows would be passed over in silence.

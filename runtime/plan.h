@@ -60,7 +60,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
 struct StepInfo {
   int32_t node = 0;
   std::string op, kernel, note;
-  std::string why;  ///< why this kernel and no other
+  std::string why;  ///< why this kernel and no other; empty when there is no other
   std::vector<TensorType> out;
   size_t output_bytes = 0, workspace_bytes = 0;
 };

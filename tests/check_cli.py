@@ -68,6 +68,7 @@ refuses("path", "verify")
 # inspect
 says(1, "", "inspect", "no_such_file.rondo")
 refuses("--output", "inspect", "x.rondo", "--output", "y")
+refuses("excludes", "inspect", "x.rondo", "--plan", "--explain")
 
 # ops
 says(0, "", "ops")

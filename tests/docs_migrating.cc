@@ -330,15 +330,15 @@ TEST_CASE("migrating: a cell of one's own", "[docs]") {
   Var wf = g.variable("wf", init::glorot_uniform(g, {12, 64}, 12, 64));
   Var wh = g.variable("wh", init::glorot_uniform(g, {12, 64}, 12, 64));
   Var uh = g.variable("uh", init::orthogonal(g, 64, 64));
-  Var h0 = fill(g, f32, {"B", 64}, 0);
-  auto layer = recurrence({.states = {h0}, .xs = {x}, .end = lengths},
-                          [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
-                            Var f = sigmoid(matmul(xs[0], wf));
-                            Var h = f * s[0] + (1 - f) * tanh(matmul(xs[0], wh) + matmul(s[0], uh));
-                            return {.states = {h}, .ys = {h}};
-                          });
-  Var y = layer.ys[0];         // [T,B,64], 0 past the end of each row
-  Var last = layer.finals[0];  // [B,64]
+  // clang-format off
+  auto layer = rnn::layer(x, {rnn::zero_state(x, 64)}, [&](Var xt, Vars s) -> rnn::Step {
+    Var f = sigmoid(matmul(xt, wf));
+    Var h = f * s[0] + (1 - f) * tanh(matmul(xt, wh) + matmul(s[0], uh));
+    return {.output = h, .state = {h}};
+  }, {.lengths = lengths});
+  // clang-format on
+  Var y = layer.y;           // [T,B,64], 0 past the end of each row
+  Var last = layer.last[0];  // [B,64]
 
   const auto out = Session(g).run(
       {y, last}, {{x, padded({5, 2, 12}, {5, 3})}, {lengths, Tensor::of<int32_t>({2}, {5, 3})}});

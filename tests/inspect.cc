@@ -7,6 +7,7 @@
 
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
+#include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/shape.h>
 
@@ -83,4 +84,35 @@ TEST_CASE("a plan refuses sizes and names that are not the graph's", "[inspect]"
   }
   CHECK_FALSE(code({.outputs = {"nothing"}}).empty());
   CHECK(describe_plan("empty", Graph(), {}) == "graph \"empty\" computes nothing\n");
+}
+
+TEST_CASE("explain tells what the passes did, and why each kernel", "[inspect]") {
+  const std::string text = describe_plan(
+      "model", example(), {.outputs = {"y", "z"}, .bind = {"T=5", "B=2"}, .explain = true});
+  INFO(text);
+  CHECK(has(text, "\npasses\n"));
+  CHECK(has(text, "cpu.matmul.eigen"));
+  CHECK(has(text, "cpu.matmul.onednn does not support it"));
+  CHECK(has(text, "recurrence  cpu.recurrence.engine  f64[5,2,3]\n"));
+  CHECK(has(text, "1 state, 1 input, 1 output over time\n"));
+  CHECK(has(text, ": add matmul tanh\n"));
+}
+
+TEST_CASE("explain says why a cell is not on the engine, and shows its steps", "[inspect]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {5, 2, 3});
+  const Var h = fill(g, f64, {2, 3}, 0);
+  recurrence({.states = {h}, .xs = {x}},
+             [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+               const Var next = nn::softmax(xs[0] + s[0]);
+               return {.states = {next}, .ys = {next}};
+             })
+      .ys[0]
+      .named("y");
+  const std::string text = describe_plan("model", g, {.outputs = {"y"}, .explain = true});
+  INFO(text);
+  CHECK(has(text, "runtime.recurrence.steps"));
+  CHECK(has(text,
+            "cpu.recurrence.engine does not support it (its step holds reduce_max f64[$rows0,1])"));
+  CHECK(has(text, "\n      reduce_max"));
 }

@@ -1,5 +1,7 @@
 // Code that the documents show, compiled and run. tests/check_docs.py holds the documents to it.
 #include <filesystem>
+#include <iostream>
+#include <sstream>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -10,30 +12,36 @@ using namespace rondo;
 TEST_CASE("the README's own cell runs, forward and backward", "[docs]") {
   Graph g;
   Var x = g.placeholder("x", f32, {"T", "B", 3});
-  Var h0 = g.placeholder("h0", f32, {"B", 4});
   Var lengths = g.placeholder("lengths", i32, {"B"});
   const auto weight = [&](const char* name, int64_t rows) {
-    return g.variable(name, init::glorot_uniform(g, {rows, 4}, rows, 4, f32));
+    return g.variable(name, init::glorot_uniform(g, {rows, 64}, rows, 64, f32));
   };
-  Var wf = weight("wf", 3), wh = weight("wh", 3), uf = weight("uf", 4), uh = weight("uh", 4);
+  Var wf = weight("wf", 3), wh = weight("wh", 3), uf = weight("uf", 64), uh = weight("uh", 64);
 
   // y_t = h_t = f h_{t-1} + (1 - f) tanh(...): a gate that forgets.
-  auto layer = recurrence({.states = {h0}, .xs = {x}, .end = lengths},
-                          [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
-                            Var f = sigmoid(matmul(xs[0], wf) + matmul(s[0], uf));
-                            Var h = f * s[0] + (1 - f) * tanh(matmul(xs[0], wh) + matmul(s[0], uh));
-                            return {.states = {h}, .ys = {h}};
-                          });
-  Vars d = gradients(sum(layer.ys[0]), g.trainable());
+  // clang-format off
+  auto r = rnn::layer(x, {rnn::zero_state(x, 64)}, [&](Var xt, Vars s) -> rnn::Step {
+    Var f = sigmoid(matmul(xt, wf) + matmul(s[0], uf));
+    Var h = f * s[0] + (1 - f) * tanh(matmul(xt, wh) + matmul(s[0], uh));
+    return {.output = h, .state = {h}};
+  }, {.lengths = lengths});
+  // clang-format on
+  Vars d = gradients(sum(r.y), g.trainable());
 
   Session session(g);
-  d.push_back(layer.ys[0]);
-  const auto out = session.run(d, {{x, Tensor::full(f32, {5, 2, 3}, 0.5)},
-                                   {h0, Tensor(f32, {2, 4})},
-                                   {lengths, Tensor::of<int32_t>({2}, {5, 3})}});
-  CHECK(out[4].dims() == Dims{5, 2, 4});
-  CHECK(out[4].at((3 * 2 + 1) * 4) == 0);  // past the end of the second row
-  CHECK(out[4].at((3 * 2 + 0) * 4) != 0);
+  d.push_back(r.y);
+  const auto out = session.run(
+      d, {{x, Tensor::full(f32, {5, 2, 3}, 0.5)}, {lengths, Tensor::of<int32_t>({2}, {5, 3})}});
+  CHECK(out[4].dims() == Dims{5, 2, 64});
+  CHECK(out[4].at((3 * 2 + 1) * 64) == 0);  // past the end of the second row
+  CHECK(out[4].at((3 * 2 + 0) * 64) != 0);
+  std::ostringstream told;
+  {
+    std::streambuf* before = std::cout.rdbuf(told.rdbuf());
+    std::cout << Session(g).explain({r.y}, {{"T", 100}, {"B", 16}});
+    std::cout.rdbuf(before);
+  }
+  CHECK(told.str().find("cpu.recurrence.engine") != std::string::npos);
 }
 
 TEST_CASE("the README's tensors", "[docs]") {
