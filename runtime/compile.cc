@@ -63,31 +63,34 @@ Subgraph roll_loops(const Subgraph& s, RewriteLog* log) {
 
 struct Pass {
   std::string name;
+  std::string meaning;  // of what its log names, for explain()
   std::function<Subgraph(const Subgraph&, RewriteLog*)> run;
   bool always = false;  // also with optimize = false
 };
 
 std::vector<Pass> passes(const CompileOptions& o) {
   const RuleSet rules = o.relaxed ? exact_rules() + relaxed_rules() : exact_rules();
-  const Pass simplify{
-      "simplify", [rules](const Subgraph& s, RewriteLog* log) { return rewrite(s, rules, log); }};
-  const Pass merge{"common_subexpressions",
+  const Pass simplify{"simplify", "rules that fired", [rules](const Subgraph& s, RewriteLog* log) {
+                        return rewrite(s, rules, log);
+                      }};
+  const Pass merge{"common_subexpressions", "",
                    [](const Subgraph& s, RewriteLog*) { return common_subexpressions(s); }};
-  const Pass prune{"prune_recurrences",
+  const Pass prune{"prune_recurrences", "",
                    [](const Subgraph& s, RewriteLog*) { return prune_recurrences(s); }};
   return {
-      {"roll", roll_loops},
-      {"lower", [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
+      {"roll", "loops that became recurrences", roll_loops},
+      {"lower", "no kernel runs these whole",
+       [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
       merge,
       prune,
       simplify,
-      {"sink", sink},
+      {"sink", "now once after the loop", sink},
       prune,
-      {"hoist", hoist},
+      {"hoist", "now once before the loop", hoist},
       prune,
       simplify,
       merge,
-      {"dead_code", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},
+      {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},
   };
 }
 
@@ -109,7 +112,7 @@ Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
 #endif
     if (report != nullptr)
       report->push_back({p.name, before, static_cast<int>(live_nodes(s).size()),
-                         log.total() != 0 ? log.str() : ""});
+                         log.total() != 0 ? log.str() : "", p.meaning});
   }
   return s;
 }

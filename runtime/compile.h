@@ -29,6 +29,7 @@ struct PassReport {
   std::string pass;
   int nodes_before = 0, nodes_after = 0;
   std::string note = {};
+  std::string meaning = {};  ///< of what the note names
 };
 
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll

@@ -104,7 +104,7 @@ std::string explain(const BoundPlan& plan) {
   for (const PassReport& r : plan.plan().report()) {
     if (r.note.empty() && r.nodes_before == r.nodes_after) continue;
     s += cat("  ", padded(r.pass, width), "  ", r.nodes_before, " -> ", r.nodes_after, " nodes",
-             r.note.empty() ? "" : cat("; ", r.note), "\n");
+             r.note.empty() ? "" : cat("; ", r.meaning, ": ", r.note), "\n");
   }
   s += "steps\n";
   add_steps(plan, "  ", s);
