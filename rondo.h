@@ -26,7 +26,7 @@
 #include <rondo/ops/rnn.h>
 #include <rondo/ops/shape.h>
 #include <rondo/ops/sru.h>
-#include <rondo/ops/weights.h>
+#include <rondo/ops/weights/weights.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/proto/safetensors.h>
 #include <rondo/runtime/checkpoint.h>

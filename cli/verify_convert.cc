@@ -14,7 +14,7 @@
 #include <rondo/graph/eager.h>
 #include <rondo/ops/gru.h>
 #include <rondo/ops/lstm.h>
-#include <rondo/ops/weights.h>
+#include <rondo/ops/weights/weights.h>
 
 namespace rondo::tool {
 namespace {

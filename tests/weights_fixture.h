@@ -7,7 +7,7 @@
 
 #include "registry_samples.h"
 
-#include <rondo/ops/weights.h>
+#include <rondo/ops/weights/weights.h>
 
 namespace rondo::test {
 

@@ -1,4 +1,4 @@
-#include <rondo/ops/weights_layouts.h>
+#include <rondo/ops/weights/layouts.h>
 
 #include <algorithm>
 #include <array>

@@ -7,7 +7,7 @@
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/lstm_block.h>
 #include <rondo/ops/lstmp.h>
-#include <rondo/ops/weights_layouts.h>
+#include <rondo/ops/weights/layouts.h>
 
 namespace rondo::weights {
 

@@ -1,9 +1,9 @@
-// What ops/weights.h refuses: networks that are none, networks that a layout cannot hold, and
-// tensors that are not those of the network.
+// What ops/weights/weights.h refuses: networks that are none, networks that a layout cannot hold,
+// and tensors that are not those of the network.
 #include <algorithm>
 #include <set>
 
-#include <rondo/ops/weights_layouts.h>
+#include <rondo/ops/weights/layouts.h>
 
 namespace rondo::weights_internal {
 namespace {

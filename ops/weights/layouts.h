@@ -1,5 +1,5 @@
-// The table behind ops/weights.h: what each layout calls its tensors, their axes, and which gates
-// of which matrix they hold in which order.
+// The table behind ops/weights/weights.h: what each layout calls its tensors, their axes, and which
+// gates of which matrix they hold in which order.
 //
 // Internal to ops/. In between, a cell's parts are matrices [gates * rows, cols] with the gates in
 // the packed order (lstm i f g o, gru r z n) and the rows of a gate together.
@@ -7,7 +7,7 @@
 
 #include <span>
 
-#include <rondo/ops/weights.h>
+#include <rondo/ops/weights/weights.h>
 
 namespace rondo::weights_internal {
 

@@ -1,4 +1,4 @@
-#include <rondo/ops/weights.h>
+#include <rondo/ops/weights/weights.h>
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include <rondo/graph/checked.h>
-#include <rondo/ops/weights_layouts.h>
+#include <rondo/ops/weights/layouts.h>
 
 namespace rondo::weights {
 
