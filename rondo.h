@@ -10,6 +10,7 @@
 #include <rondo/graph/op.h>
 #include <rondo/graph/print.h>
 #include <rondo/graph/tensor.h>
+#include <rondo/ops/attention.h>
 #include <rondo/ops/cell_layers.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/gru.h>
