@@ -27,6 +27,7 @@
 #include <rondo/ops/rnn.h>
 #include <rondo/ops/shape.h>
 #include <rondo/ops/sru.h>
+#include <rondo/ops/stacked.h>
 #include <rondo/ops/weights/weights.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/proto/safetensors.h>
