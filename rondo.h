@@ -10,6 +10,7 @@
 #include <rondo/graph/op.h>
 #include <rondo/graph/print.h>
 #include <rondo/graph/tensor.h>
+#include <rondo/ops/attention.h>
 #include <rondo/ops/cell_layers.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/gru.h>
@@ -26,6 +27,7 @@
 #include <rondo/ops/rnn.h>
 #include <rondo/ops/shape.h>
 #include <rondo/ops/sru.h>
+#include <rondo/ops/stacked.h>
 #include <rondo/ops/weights/weights.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/proto/safetensors.h>

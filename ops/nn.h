@@ -46,7 +46,8 @@ Var dropout(Var x, double rate, Site at = Site::here());
 /// output where it enters the products this is the recurrent dropout of Gal and Ghahramani (2016).
 Var variational_dropout(Var x, double rate, Site at = Site::here());
 
-/// y = x weights + biases. x[...,I], weights[I,U], biases[U] -> y[...,U].
+/// y = x weights + biases. x[...,I], weights[I,U], biases[U] -> y[...,U]; so on [T,B,I] it acts at
+/// each step.
 template <Operable V>
 V dense(V x, std::type_identity_t<V> weights, std::type_identity_t<V> biases,
         Site at = Site::here());

@@ -14,6 +14,7 @@ void register_linear(OpRegistry& r);
 void register_reduce(OpRegistry& r);
 void register_shape(OpRegistry& r);
 void register_nn(OpRegistry& r);
+void register_attention(OpRegistry& r);
 void register_recurrence(OpRegistry& r);
 void register_lstm(OpRegistry& r);
 void register_rnn(OpRegistry& r);

@@ -1,0 +1,201 @@
+// Code that docs/layers.md shows, compiled, run, and held to what the page says of it.
+// tests/check_docs.py holds the page to this file.
+#include <cmath>
+#include <limits>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <rondo/rondo.h>
+
+using namespace rondo;
+
+namespace {
+
+Tensor ramp(const Dims& dims) {
+  Tensor t(f64, dims);
+  for (int64_t i = 0; i < t.size(); ++i)
+    t.mutable_data<double>()[i] = std::sin(0.7 * static_cast<double>(i));
+  return t.to(f32);
+}
+
+// [T,B,I], NaN past the end of each row.
+Tensor padded(const Dims& dims, const std::vector<int32_t>& lengths) {
+  Tensor t = ramp(dims);
+  for (int64_t row = 0; row < dims[0] * dims[1]; ++row) {
+    if (row / dims[1] < lengths[static_cast<size_t>(row % dims[1])]) continue;
+    for (int64_t i = 0; i < dims[2]; ++i)
+      t.mutable_data<float>()[row * dims[2] + i] = std::numeric_limits<float>::quiet_NaN();
+  }
+  return t;
+}
+
+bool all_finite(const std::vector<Tensor>& list) {
+  for (const Tensor& t : list) {
+    for (int64_t i = 0; i < t.size(); ++i) {
+      if (!std::isfinite(t.at(i))) return false;
+    }
+  }
+  return true;
+}
+
+const std::vector<int32_t> kEnds{5, 3};
+
+}  // namespace
+
+TEST_CASE("layers: a cell of one's own, run over time", "[docs]") {
+  Graph g;
+  Var x = g.placeholder("x", f32, {"T", "B", 12});
+  Var lengths = g.placeholder("lengths", i32, {"B"});
+  Var wf = g.variable("wf", init::glorot_uniform(g, {12, 64}, 12, 64));
+  Var wh = g.variable("wh", init::glorot_uniform(g, {12, 64}, 12, 64));
+  Var uh = g.variable("uh", init::orthogonal(g, 64, 64));
+
+  rnn::Cell cell = [&](Var in, Vars s) -> rnn::Step {
+    Var f = sigmoid(matmul(in, wf));
+    Var h = f * s[0] + (1 - f) * tanh(matmul(in, wh) + matmul(s[0], uh));
+    return {.output = h, .state = {h}};
+  };
+  Var zeros = rnn::zero_state(x, 64);
+  auto r = rnn::layer(x, {zeros}, cell, {.lengths = lengths});  // r.y: [T,B,64], r.last[0]: [B,64]
+  auto both = rnn::layer(
+      x, {zeros}, cell,
+      {.lengths = lengths, .direction_mode = BIDIR_CONCAT, .backward = cell});  // y: [T,B,128]
+
+  const auto out =
+      Session(g).run({r.y, r.last[0], both.y},
+                     {{x, padded({5, 2, 12}, kEnds)}, {lengths, Tensor::of<int32_t>({2}, kEnds)}});
+  CHECK(out[0].dims() == Dims{5, 2, 64});
+  CHECK(out[1].at(64) == out[0].at((2 * 2 + 1) * 64));
+  CHECK(out[0].at((3 * 2 + 1) * 64) == 0);
+  CHECK(out[2].dims() == Dims{5, 2, 128});
+  CHECK(all_finite(out));
+}
+
+TEST_CASE("layers: what a cell sees besides x", "[docs]") {
+  Graph g;
+  Var x = g.placeholder("x", f32, {"T", "B", 12});
+  Var speaker = g.placeholder("speaker", f32, {"B", 8});   // who speaks, once for each row
+  Var pitch = g.placeholder("pitch", f32, {"T", "B", 1});  // a second sequence
+  Var w = g.variable("w", init::glorot_uniform(g, {21, 64}, 21, 64));
+  Var u = g.variable("u", init::orthogonal(g, 64, 64));
+  rnn::Cell cell = [&](Var in, Vars s) -> rnn::Step {
+    Var seen = concat<Var>({in, per_row(speaker), per_step(pitch)}, -1);
+    Var h = tanh(matmul(seen, w) + matmul(nn::dropout(s[0], 0.1), u));
+    return {h, {h}};
+  };
+  Var y = rnn::layer(x, {rnn::zero_state(x, 64)}, cell).y;
+
+  Session session(g);
+  const std::vector<Feed> feeds{
+      {x, ramp({5, 2, 12})}, {speaker, ramp({2, 8})}, {pitch, ramp({5, 2, 1})}};
+  const Tensor predicted = session.run(y, feeds);
+  CHECK(predicted.dims() == Dims{5, 2, 64});
+  CHECK(!(predicted == session.run(y, feeds, {.training = true, .seed = 1})));
+}
+
+TEST_CASE("layers: dropout and zoneout of states", "[docs]") {
+  Graph g;
+  Var x = g.placeholder("x", f32, {"T", "B", 64});
+  Var u = g.variable("u", init::orthogonal(g, 64, 64));
+  rnn::Cell cell = [&](Var in, Vars s) -> rnn::Step {
+    Var last = nn::variational_dropout(s[0], 0.1);
+    Var h = rnn::zoneout(tanh(in + matmul(last, u)), s[0], 0.2);
+    return {h, {h}};
+  };
+  Var y = rnn::layer(x, {rnn::zero_state(x, 64)}, cell).y;
+  const Tensor t = Session(g).run(y, {{x, ramp({3, 2, 64})}}, {.training = true, .seed = 1});
+  int stayed = 0;
+  for (int64_t i = 0; i < 128; ++i) stayed += t.at(i) == 0 ? 1 : 0;
+  CHECK(stayed > 10);  // of 128, a fifth
+  CHECK(stayed < 45);
+}
+
+TEST_CASE("layers: layers upon each other", "[docs]") {
+  Graph g;
+  Var x = g.placeholder("x", f32, {"T", "B", 12});
+  Var lengths = g.placeholder("lengths", i32, {"B"});
+  auto lstm = [&](int64_t inputs) {
+    return [&g, lengths, inputs](Var v) {
+      auto weights = rnn::lstm_layer_weights(g, "lstm", inputs, 64);
+      return rnn::lstm_layer(v, {.max_ts_length = lengths}, weights).y;
+    };
+  };
+  Var y = rnn::stacked(
+      x, {lstm(12), lstm(64), lstm(64)},
+      {.residual_from = 1, .dropout = 0.2, .name = "encoder"});  // variables encoder/0/lstm/...
+  auto each = [](Var rows) { return nn::dense(rows, 9, "classes"); };
+  Var of_steps = rnn::time_distributed(y, each, lengths);  // [T,B,9], 0 past each row's end
+
+  const auto out = Session(g).run(
+      {y, of_steps}, {{x, padded({5, 2, 12}, kEnds)}, {lengths, Tensor::of<int32_t>({2}, kEnds)}});
+  CHECK(out[0].dims() == Dims{5, 2, 64});
+  CHECK(out[1].dims() == Dims{5, 2, 9});
+  CHECK(out[1].at((4 * 2 + 1) * 9) == 0);
+  CHECK(g.has("encoder/2/lstm/biases"));
+  CHECK(all_finite(out));
+}
+
+TEST_CASE("layers: an encoder and a decoder that attends to it", "[docs]") {
+  Graph g;
+  g.set_seed(1);
+  Var source = g.placeholder("source", i32, {"S", "B"});
+  Var source_lengths = g.placeholder("source_lengths", i32, {"B"});
+  Var target = g.placeholder("target", i32, {"T", "B"});  // begins with the word that begins all
+  Var target_lengths = g.placeholder("target_lengths", i32, {"B"});
+  Var words = g.variable("words", init::uniform(g, {50, 16}, -0.1, 0.1));
+
+  // The encoder reads the source in both directions.
+  auto encoder = rnn::lstm_layer(gather(words, source), {.max_ts_length = source_lengths},
+                                 rnn::lstm_layer_weights(g, "encoder", 16, 32, BIDIR_CONCAT),
+                                 {.direction_mode = BIDIR_CONCAT, .ret_last_h = true});
+  Var memory = transpose(encoder.y, {1, 0, 2});  // [B,S,64]
+  Var keys = nn::dense(memory, 32, "keys");      // once, not at each step
+  Var h0 = nn::dense(rnn::join_directions(encoder.last_h), 32, "bridge");
+
+  // The decoder: what it saw last decides where it looks.
+  Var wq = g.variable("decoder/query", init::orthogonal(g, 32, 32));
+  Var v = g.variable("decoder/score", init::glorot_uniform(g, {32}, 32, 1));
+  auto weights = rnn::gru_weights(g, "decoder", 16 + 64, 32);
+  auto step = [&](Var word, Var h) {
+    auto seen = nn::attention(matmul(h, wq),
+                              {.keys = per_row(keys),
+                               .values = per_row(memory),
+                               .lengths = per_row(source_lengths),
+                               .score_weights = v},
+                              {.score = nn::AttentionScore::additive});
+    return rnn::gru(concat<Var>({word, seen.context}, -1), h, weights).h;
+  };
+  auto decoder = rnn::layer(gather(words, target), {h0},
+                            [&](Var word, Vars s) -> rnn::Step {
+                              Var h = step(word, s[0]);
+                              return {h, {h}};
+                            },
+                            {.lengths = target_lengths});
+  Var wo = g.variable("out", init::glorot_uniform(g, {32, 50}, 32, 50));
+  Var logits = matmul(decoder.y, wo);  // [T,B,50]
+
+  // Without a teacher: each step takes the word that the one before found likeliest.
+  Var first = fill(g, i64, {"B"}, 0);
+  auto said = recurrence({.states = {h0, first}, .steps = 20},
+                         [&](const Vars& s, const Vars&, const Vars&) -> RecurrenceStep {
+                           Var h = step(gather(words, s[1]), s[0]);
+                           Var word = argmax(matmul(h, wo));
+                           return {.states = {h, word}, .ys = {word}};
+                         });
+  Var sentence = said.ys[0];  // [20,B]
+
+  const std::vector<Feed> feeds{{source, Tensor::of<int32_t>({3, 2}, {7, 8, 9, 1, 2, 3})},
+                                {source_lengths, Tensor::of<int32_t>({2}, {3, 1})},
+                                {target, Tensor::of<int32_t>({2, 2}, {0, 0, 4, 5})},
+                                {target_lengths, Tensor::of<int32_t>({2}, {2, 1})}};
+  Vars fetches{logits, sentence};
+  for (const Var& d : gradients(mean(logits * logits), g.trainable())) fetches.push_back(d);
+  auto out = Session(g).run(fetches, feeds);
+  CHECK(out[0].dims() == Dims{2, 2, 50});
+  CHECK(out[1].dims() == Dims{20, 2});
+  CHECK(all_finite(out));
+  for (size_t i = 2; i < out.size(); ++i) CHECK(!(out[i] == Tensor(f32, out[i].dims())));
+  // The teacher's first word is the decoder's own: so is its first choice.
+  const Tensor likeliest = argmax(slice(out[0], 0, 0, 1));
+  for (int64_t b = 0; b < 2; ++b) CHECK(out[1].at(b) == likeliest.at(b));
+}
