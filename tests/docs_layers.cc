@@ -1,7 +1,9 @@
 // Code that docs/layers.md shows, compiled, run, and held to what the page says of it.
 // tests/check_docs.py holds the page to this file.
 #include <cmath>
+#include <iostream>
 #include <limits>
+#include <sstream>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -69,6 +71,37 @@ TEST_CASE("layers: a cell of one's own, run over time", "[docs]") {
   CHECK(out[0].at((3 * 2 + 1) * 64) == 0);
   CHECK(out[2].dims() == Dims{5, 2, 128});
   CHECK(all_finite(out));
+}
+
+TEST_CASE("layers: a loop of one's own, and a layer that is there", "[docs]") {
+  Graph g;
+  Var x = g.placeholder("x", f32, {"T", "B", 12});
+  Var lengths = g.placeholder("lengths", i32, {"B"});
+  Var clip = g.placeholder("clip", f32, {20, 8, 12});
+  Var wf = g.variable("wf", init::glorot_uniform(g, {12, 64}, 12, 64));
+  Var wh = g.variable("wh", init::glorot_uniform(g, {12, 64}, 12, 64));
+  Var uh = g.variable("uh", init::orthogonal(g, 64, 64));
+  rnn::Cell cell = [&](Var in, Vars s) -> rnn::Step {
+    Var f = sigmoid(matmul(in, wf));
+    Var h = f * s[0] + (1 - f) * tanh(matmul(in, wh) + matmul(s[0], uh));
+    return {.output = h, .state = {h}};
+  };
+  Var zeros = fill(g, f32, {8, 64}, 0);
+  std::ostringstream told;
+  std::streambuf* before = std::cout.rdbuf(told.rdbuf());
+  Var h = zeros;
+  for (int64_t t = 0; t < 20; ++t) h = cell(squeeze(slice(clip, 0, t, t + 1), 0), {h}).state[0];
+  std::cout << Session(g).explain({h});
+  std::cout.rdbuf(before);
+  INFO(told.str());
+  CHECK(told.str().find("20 steps of add at tests/docs_layers.cc:") != std::string::npos);
+  CHECK(told.str().find("now once before the loop: matmul x2, sigmoid, sub") != std::string::npos);
+  CHECK(told.str().find(": add x2 matmul mul x2 tanh\n") != std::string::npos);
+
+  auto weights = rnn::lstm_layer_norm_weights(g, "heard", 12, 64, BIDIR_CONCAT);
+  auto heard =
+      rnn::lstm_layer_norm(x, {.lengths = lengths}, weights, {.direction_mode = BIDIR_CONCAT});
+  CHECK(heard.y.shape() == Shape{"T", "B", 128});
 }
 
 TEST_CASE("layers: what a cell sees besides x", "[docs]") {
