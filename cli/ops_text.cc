@@ -19,7 +19,7 @@ std::string accepted(const AttributeDef& d) {
 }
 
 std::string default_of(const AttributeDef& d) {
-  return d.required ? "required" : d.default_value.str();
+  return d.required ? "required" : d.optional ? "none" : d.default_value.str();
 }
 
 std::string first_sentence(const std::string& text) {
@@ -110,7 +110,9 @@ std::vector<std::pair<std::string, std::string>> variants_of(const OpDef& op) {
   const auto required = [](const AttributeDef& d) { return d.required; };
   if (!op.sig_of || std::any_of(op.attributes.begin(), op.attributes.end(), required)) return r;
   Attributes defaults;
-  for (const AttributeDef& d : op.attributes) defaults.set(d.name, d.default_value);
+  for (const AttributeDef& d : op.attributes) {
+    if (!d.optional) defaults.set(d.name, d.default_value);
+  }
   for (const AttributeDef& d : op.attributes) {
     std::vector<AttributeValue> values(d.one_of.begin(), d.one_of.end());
     if (d.default_value.get<bool>() != nullptr) values = {false, true};
@@ -187,8 +189,8 @@ std::string attribute_table(const OpDef& op) {
   std::vector<std::vector<std::string>> rows;
   for (const AttributeDef& d : op.attributes) {
     rows.push_back({code(d.name), std::string(d.default_value.type_name()),
-                    d.required ? "required" : code(default_of(d)), cell(accepted(d)), cell(d.doc),
-                    joined(elsewhere(op, d.name), "`")});
+                    d.required || d.optional ? default_of(d) : code(default_of(d)),
+                    cell(accepted(d)), cell(d.doc), joined(elsewhere(op, d.name), "`")});
   }
   return table({"attribute", "type", "default", "accepted", "meaning", "elsewhere"}, rows);
 }
@@ -290,9 +292,9 @@ std::string describe_op(const OpDef& op) {
   if (!op.attributes.empty()) s += "\nattributes\n";
   for (const AttributeDef& d : op.attributes) {
     const std::string range = accepted(d), names = joined(elsewhere(op, d.name), "");
-    s += cat("  ", d.name, ": ", d.default_value.type_name(),
-             d.required ? ", required" : " = " + d.default_value.str(), "\n      ", d.doc,
-             range.empty() ? "" : "; ", range, names.empty() ? "" : "; ", names, "\n");
+    s += cat("  ", d.name, ": ", d.default_value.type_name(), d.required ? ", " : " = ",
+             default_of(d), "\n      ", d.doc, range.empty() ? "" : "; ", range,
+             names.empty() ? "" : "; ", names, "\n");
   }
   s += "\ngradient: " + gradient_of(op) + "\n";
   if (!op.source.empty()) s += "source: " + op.source + "\n";

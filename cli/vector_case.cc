@@ -87,7 +87,8 @@ AttributeValue value_of(const OpDef& op, const std::string& key, const Json& j,
   if (j.is_string()) {
     const auto s = j.get<std::string>();
     static const std::map<std::string, double, std::less<>> kNoJson{
-        {"NaN", std::nan("")}, {"Infinity", HUGE_VAL}, {"-Infinity", -HUGE_VAL}};
+        {"NaN", std::nan("")}, {"Infinity", HUGE_VAL}, {"-Infinity", -HUGE_VAL},
+        {"nan", std::nan("")}, {"inf", HUGE_VAL},      {"-inf", -HUGE_VAL}};
     const auto it = kNoJson.find(s);
     if (like.get<double>() != nullptr && it != kNoJson.end()) return it->second;
     return s;

@@ -121,9 +121,20 @@ Prepared prepare(const VectorCase& c, const VerifyOptions& options, bool gradien
   return p;
 }
 
-bool kernel_runs(const VectorCase& c, const VerifyOptions& options, bool gradients) {
+std::shared_ptr<const BoundPlan> plan_of(const VectorCase& c, const VerifyOptions& options,
+                                         bool gradients) {
   const Prepared p = prepare(c, options, gradients);
-  return p.session->plan(p.fetches)->bind({})->uses_kernel(options.compile.kernel);
+  return p.session->plan(p.fetches)->bind({});
+}
+
+bool kernel_runs(const VectorCase& c, const VerifyOptions& options, bool gradients) {
+  return plan_of(c, options, gradients)->uses_kernel(options.compile.kernel);
+}
+
+bool wanted(const std::string& op, const std::vector<std::string>& only) {
+  return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) {
+           return fnmatch(glob.c_str(), op.c_str(), 0) == 0;
+         });
 }
 
 }  // namespace
@@ -244,11 +255,6 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
 
 std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options,
                                       const std::vector<std::string>& only) {
-  const auto wanted = [&](const std::string& op) {
-    return only.empty() || std::any_of(only.begin(), only.end(), [&](const std::string& glob) {
-             return fnmatch(glob.c_str(), op.c_str(), 0) == 0;
-           });
-  };
   CaseResult result;
   try {
     if (std::filesystem::path(path).filename() == kModel) {
@@ -257,15 +263,34 @@ std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptio
     } else {
       const SafeTensors file = load_safetensors(path);
       const auto op = file.metadata.find("op");
-      if (op != file.metadata.end() && !wanted(op->second)) return std::nullopt;
+      if (op != file.metadata.end() && !wanted(op->second, only)) return std::nullopt;
       result = verify_case(file, options);
     }
   } catch (const std::exception& e) {
     result.problems.emplace_back(e.what());
   }
-  if (!result.op.empty() && !wanted(result.op)) return std::nullopt;
+  if (!result.op.empty() && !wanted(result.op, only)) return std::nullopt;
   result.path = path;
   return result;
+}
+
+bool names_case(const std::string& path, const std::vector<std::string>& only) {
+  if (only.empty()) return true;
+  if (std::filesystem::path(path).filename() == kModel) return wanted("onnx:graph", only);
+  try {
+    const SafeTensors file = load_safetensors(path);
+    const auto op = file.metadata.find("op");
+    return op == file.metadata.end() || wanted(op->second, only);
+  } catch (const std::exception&) {
+    return true;
+  }
+}
+
+std::set<std::string> ops_that_run(const SafeTensors& file, const VerifyOptions& options) {
+  const VectorCase c = read_vector_case(file, options.dtype);
+  std::set<std::string> ops = plan_of(c, options, false)->ops();
+  if (options.gradients && !c.gradients.empty()) ops.merge(plan_of(c, options, true)->ops());
+  return ops;
 }
 
 std::vector<std::string> vector_files(const std::string& path) {

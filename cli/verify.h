@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,13 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options);
 /// be read has failed.
 std::optional<CaseResult> verify_file(const std::string& path, const VerifyOptions& options,
                                       const std::vector<std::string>& only = {});
+
+/// Whether `only` (globs of ops, empty = all) names the case in this file; true for one that cannot
+/// be read.
+bool names_case(const std::string& path, const std::vector<std::string>& only);
+/// The ops of all nodes that a case's plans run, forward and with gradients. Errors: as reading and
+/// building the case has them.
+std::set<std::string> ops_that_run(const SafeTensors& file, const VerifyOptions& options);
 
 /// The cases under a path, sorted: a file, or a folder's *.safetensors and folders of the ONNX
 /// backend tests (with a model.onnx). Error `verify.path.missing`.

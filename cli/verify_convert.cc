@@ -175,7 +175,7 @@ Run run_packed(const SafeTensors& file, std::string_view mode, const Network& n,
                   {"num_layers", n.layers},
                   {"mode", mode},
                   {"bidirectional", n.bidirectional},
-                  {"projection_size", n.projection_size},
+                  {"projection_size", n.projection_size != 0 ? Json(n.projection_size) : Json()},
                   {"state_outputs", true}});
   const Tensor& x = file.tensors.at("in.data");
   const int64_t states = n.layers * (n.bidirectional ? 2 : 1);

@@ -109,7 +109,7 @@ class Attributes {
 /// What an op's definition says of one attribute.
 struct AttributeDef {
   std::string name;
-  /// Fixes the type; the value when it is not given.
+  /// Fixes the type; the value when it is not given (required and optional ones have none).
   AttributeValue default_value;
   std::string doc;
   /// Text: the spellings that are accepted; empty = any.
@@ -118,6 +118,8 @@ struct AttributeDef {
   std::optional<double> min = {}, max = {};
   /// Has no default: must be given.
   bool required = false;
+  /// Has no default: when it is not given the call does not have it, which no value can say.
+  bool optional = false;
 };
 
 }  // namespace rondo

@@ -52,11 +52,14 @@ AttributeValue checked_value(const InferContext& c, const AttributeDef& def, Att
     c.refuse(def.name, "value", def.name, " is \"", *s, "\", but must be one of", known);
   }
   const auto in_range = [&](double x) {
-    if (std::isnan(x)) c.refuse(def.name, "nan", def.name, " is NaN");
+    if (std::isnan(x)) c.refuse(def.name, "nan", def.name, " is NaN, but must be a number");
+    const std::string_view or_none = def.optional ? ", or not be given at all" : "";
     if (def.min && x < *def.min)
-      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at least ", *def.min);
+      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at least ", *def.min,
+               or_none);
     if (def.max && x > *def.max)
-      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at most ", *def.max);
+      c.refuse(def.name, "range", def.name, " is ", v.str(), ", but must be at most ", *def.max,
+               or_none);
   };
   if (const auto* d = v.get<double>()) in_range(*d);
   if (const auto* i = v.get<int64_t>()) in_range(static_cast<double>(*i));
@@ -122,6 +125,7 @@ Attributes complete_attributes(const InferContext& c, const Attributes& given) {
     const AttributeValue* v = given.find(d.name);
     if (v == nullptr && d.required)
       c.refuse(d.name, "missing", "attribute ", d.name, " is required and was not given");
+    if (v == nullptr && d.optional) continue;
     r.set(d.name, v == nullptr ? d.default_value : checked_value(c, d, *v));
   }
   for (const auto& [name, value] : given.items()) {
@@ -144,8 +148,9 @@ Call call_of(const Graph& g, const Node& n) {
 std::vector<ValueType> infer_call(const OpDef& op, const Attributes& attributes,
                                   std::span<const ValueType> inputs, std::string_view node_name,
                                   Site site, const Subgraph* body, bool* undecided) {
-  const Signature own = op.sig_of ? op.signature(attributes) : Signature{};
-  const InferContext c(op, op.sig_of ? own : op.parsed, attributes, inputs, node_name, site, body);
+  const bool varies = op.sig_of || op.letters;
+  const Signature own = varies ? op.signature(attributes) : Signature{};
+  const InferContext c(op, varies ? own : op.parsed, attributes, inputs, node_name, site, body);
   if (op.check) op.check(c);
   std::vector<ValueType> out = infer_by_signature(c, !op.infer);
   if (op.infer) out = op.infer(c);

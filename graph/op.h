@@ -126,6 +126,8 @@ struct OpDef {
   /// Signature that depends on a configuration; overrides `sig`, which then is the general form for
   /// the docs.
   std::function<std::string(const Attributes&)> sig_of = {};
+  /// Letters of the signature that attributes fix.
+  std::function<std::vector<FixedLetter>(const Attributes&)> letters = {};
   /// Shapes that no signature can say; dtypes and presence are still checked by the signature.
   InferFn infer = {};
   /// Rules on attributes together; throws by InferContext::refuse.
@@ -144,7 +146,9 @@ struct OpDef {
 
   /// The signature under these attributes.
   Signature signature(const Attributes& attributes) const {
-    return sig_of ? parse_signature(sig_of(attributes)) : parsed;
+    Signature s = sig_of ? parse_signature(sig_of(attributes)) : parsed;
+    if (letters) s.fixed = letters(attributes);
+    return s;
   }
 };
 

@@ -71,7 +71,7 @@ std::vector<std::pair<std::string, std::string>> telling_attributes(const Node& 
     const auto& defs = n.op->attributes;
     const auto def = std::find_if(defs.begin(), defs.end(),
                                   [&name = name](const AttributeDef& d) { return d.name == name; });
-    if (def == defs.end() || def->required || !(def->default_value == value))
+    if (def == defs.end() || def->required || def->optional || !(def->default_value == value))
       r.emplace_back(name, value.str());
   }
   return r;

@@ -124,7 +124,7 @@ int index_of(const std::vector<Slot>& slots, std::string_view name) {
 
 struct Bound {
   Dim value;
-  std::string by;  // "y_last[32,64]"
+  std::string by;  // "y_last[32,64]", or what an attribute says
 };
 using Letters = std::map<std::string, Bound, std::less<>>;  // keyed by letter()
 
@@ -210,14 +210,15 @@ void check_arity(const InferContext& c) {
   for (size_t i = 0; i < c.count(); ++i) {
     const Slot& slot = s.slot_of(i);
     if (!c.has(i) && !slot.optional)
-      c.refuse(slot.name, "missing", slot.name, " is required and was not given");
+      c.refuse(slot.name, "missing", slot.name, slot.any_shape ? "" : axes_of(slot),
+               " is required and was not given");
   }
 }
 
 void match_axes(const InferContext& c, const Slot& s, const ValueType& in, Letters& letters) {
   if (in.shape.size() != s.axes.size()) {
     c.refuse(s.name, "rank", s.name, " has shape ", to_string(in.shape), ", but must have rank ",
-             s.axes.size());
+             s.axes.size(), ": ", s.name, axes_of(s));
   }
   for (size_t a = 0; a < s.axes.size(); ++a) {
     const Dim& got = in.shape[a];
@@ -261,6 +262,12 @@ void match_axes(const InferContext& c, const Slot& s, const ValueType& in, Lette
 int Signature::input(std::string_view name) const { return index_of(inputs, name); }
 int Signature::output(std::string_view name) const { return index_of(outputs, name); }
 
+std::string axes_of(const Slot& slot) {
+  std::string s;
+  for (const std::string& a : slot.text) s += (s.empty() ? "" : ",") + a;
+  return "[" + s + "]";
+}
+
 Signature parse_signature(std::string_view text) { return Parser(text).parse(); }
 
 bool InferContext::equal(const Dim& a, const Dim& b) const {
@@ -299,6 +306,8 @@ std::vector<ValueType> infer_by_signature(const InferContext& c, bool shapes) {
   check_arity(c);
   check_types(c);
   Letters letters;
+  for (const FixedLetter& f : c.signature().fixed)
+    letters.emplace(letter(f.letter), Bound{f.value, f.by});
   const ValueType* any = nullptr;
   for (size_t i = 0; shapes && i < c.count(); ++i) {
     if (!c.has(i)) continue;

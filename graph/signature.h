@@ -36,9 +36,20 @@ struct Slot {
   bool variadic = false;  ///< "xs[...]*": any number of operands or results, the last slot only
 };
 
+/// "[I,4*H]", as the signature writes it.
+std::string axes_of(const Slot& slot);
+
+/// A letter that an attribute gives a value, and which: "H", 64, "state_size".
+struct FixedLetter {
+  std::string letter;
+  Dim value;
+  std::string by;
+};
+
 struct Signature {
   std::string text;
   std::vector<Slot> inputs, outputs;
+  std::vector<FixedLetter> fixed = {};  ///< the other letters are fixed by the operands
 
   /// Index of an input by name; -1 when there is none.
   int input(std::string_view name) const;

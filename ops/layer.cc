@@ -123,7 +123,7 @@ LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, c
       fail(Fault::kArgument, "layer.lengths.type", label(o), "lengths is ", lengths.type().str(),
            ", but must be i32 or i64 [B] with B = ", x.dim(1).str(), ", which x fixed");
   }
-  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), cat(op, ".lengths"), at);
+  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), cat(op, ".lengths"), "T of x", at);
 
   if (!both) {
     Direction d = run(x, init, cell, o, lengths, o.direction_mode == BWD, op, o.name, at);

@@ -112,6 +112,21 @@ std::string layer_signature(const Attributes& a) {
          d + "B,H], last_c[" + d + "B,H]";
 }
 
+// The direction axis, which some modes have and some do not.
+void check_directions(const InferContext& c) {
+  const Signature& s = c.signature();
+  const bool both = bidirectional(c.attributes());
+  for (size_t i = 1; i < s.inputs.size(); ++i) {
+    const Slot& slot = s.inputs[i];
+    if (!c.has(i) || slot.type != SlotType::kFloat) continue;
+    const bool rank = c[i].shape.size() == slot.axes.size();
+    if (rank && (!both || c.equal(c[i].shape[0], 2))) continue;
+    c.refuse(slot.name, rank ? "dim" : "rank", slot.name, " has shape ", to_string(c[i].shape),
+             ", but with direction_mode ", c.attributes().text("direction_mode"), " must be ",
+             slot.name, axes_of(slot));
+  }
+}
+
 void check_layer(const InferContext& c) {
   const Attributes& a = c.attributes();
   const std::string &format = a.text("data_format"), &mode = a.text("direction_mode");
@@ -123,6 +138,8 @@ void check_layer(const InferContext& c) {
     c.refuse("outputs", "none",
              "no output is asked for; set ret_full_sequence, ret_last_h or ret_last_c");
   }
+  check_directions(c);
+  check_batch(c, format, {"y_last", "c_last"}, bidirectional(a) ? 1 : 0);
 }
 
 std::vector<ValueType> infer_layer(const InferContext& c) {
@@ -174,7 +191,8 @@ Vars lower_layer(const Call& c) {
   const std::string& mode = c.text("direction_mode");
   const Var x = to_time_major(c["x"], format);
   Var lengths = c["max_ts_length"];
-  if (lengths) lengths = nn::check_range(lengths, 0, x.dim(0), "lstm_layer.max_ts_length");
+  if (lengths)
+    lengths = nn::check_range(lengths, 0, x.dim(0), "lstm_layer.max_ts_length", "T of x");
   const Weights all{c["input_weights"], c["recurrent_weights"], c["biases"], c["peephole_weights"]};
 
   Var y, h, last_c;
@@ -219,6 +237,14 @@ constexpr std::string_view kCellVector =
 std::vector<ValueType> infer_cell(const InferContext& c) {
   static const Signature kBatch = parse_signature(kCellBatch);
   static const Signature kVector = parse_signature(kCellVector);
+  for (const std::string_view state : {"y_last", "c_last"}) {
+    const auto at = static_cast<size_t>(c.signature().input(state));
+    if (!c.has(0) || !c.has(at) || c[at].shape.size() == c[0].shape.size()) continue;
+    if (c[0].shape.empty() || c[0].shape.size() > 2) continue;
+    c.refuse(state, "rank", state, " has shape ", to_string(c[at].shape), ", but x has shape ",
+             to_string(c[0].shape), ": x[I] goes with ", state, "[H], x[B,I] with ", state,
+             "[B,H]");
+  }
   return c.infer_as(c.has(0) && c[0].shape.size() == 1 ? kVector : kBatch);
 }
 

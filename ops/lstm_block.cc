@@ -73,7 +73,8 @@ Vars lower_block(const Call& c) {
                       .xs = {x},
                       .origin = "lstm_block"};
   if (const Var& length = c["max_ts_length"])
-    in.end = broadcast_to(nn::check_range(length, 0, steps, "lstm_block.max_ts_length"), {rows});
+    in.end = broadcast_to(nn::check_range(length, 0, steps, "lstm_block.max_ts_length", "T of x"),
+                          {rows});
   const RecurrenceResult r =
       recurrence(in, [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
         const Step n = step(c, xs[0], s[0], s[1], w);
@@ -104,18 +105,9 @@ void check_peepholes(const InferContext& c) {
   for (const std::string_view p : kPeepholes) need_with(c, "peep_hole", p);
 }
 
-// An x in another layout than data_format says shows first as a batch that differs.
 void check_block(const InferContext& c) {
   check_peepholes(c);
-  const std::string& format = c.attributes().text("data_format");
-  if (!c.has(0) || c[0].shape.size() != 3) return;
-  const Dim& rows = c[0].shape[format == "TNS" ? 1 : 0];
-  for (const std::string_view state : {"c_last", "y_last"}) {
-    const auto at = static_cast<size_t>(c.signature().input(state));
-    if (!c.has(at) || c[at].shape.size() != 2 || c.equal(c[at].shape[0], rows)) continue;
-    c.refuse(state, "dim", state, " has shape ", to_string(c[at].shape), ", but x has shape ",
-             to_string(c[0].shape), ", which with data_format ", format, " is a batch of ", rows);
-  }
+  check_batch(c, c.attributes().text("data_format"), {"c_last", "y_last"}, 0);
 }
 
 std::vector<AttributeDef> cell_attributes() {

@@ -196,7 +196,8 @@ Tensor t = Tensor::of<int32_t>({2}, {0, 5});
 Tensor now = nn::check_range(t, 0, 5, "my_layer.lengths");  // now: {0, 5})",
        .attributes =
            {{"bounds", Shape{}, "[low, high], both allowed; may hold symbols", {}, {}, {}, true},
-            {"what", "check_range.x", "op.argument that is checked, for the error"}},
+            {"what", "check_range.x", "op.argument that is checked, for the error"},
+            {"high_is", "", "what the upper bound is, for the error"}},
        .check = check_bounds,
        .no_gradient = true,
        .samples = {{{{{3}, 0, 4, i32}}, {{"bounds", Shape{0, 4}}}},
@@ -285,8 +286,9 @@ V layer_norm(V x, std::type_identity_t<V> gain, std::type_identity_t<V> biases, 
 }
 
 template <Operable V>
-V check_range(V x, Dim low, Dim high, std::string_view what, Site at) {
-  const Attributes a{{"bounds", Shape{std::move(low), std::move(high)}}, {"what", what}};
+V check_range(V x, Dim low, Dim high, std::string_view what, std::string_view high_is, Site at) {
+  const Attributes a{
+      {"bounds", Shape{std::move(low), std::move(high)}}, {"what", what}, {"high_is", high_is}};
   return apply("check_range", {x}, a, {.site = at})[0];
 }
 
@@ -377,13 +379,13 @@ V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at) {
 
 }  // namespace loss
 
-#define RONDO_INSTANTIATE(V)                                       \
-  template V nn::softmax(V, int64_t, Site);                        \
-  template V nn::log_softmax(V, int64_t, Site);                    \
-  template V nn::layer_norm(V, V, V, double, Site);                \
-  template V nn::pick(V, V, Site);                                 \
-  template V nn::check_range(V, Dim, Dim, std::string_view, Site); \
-  template V nn::dense(V, V, V, Site);                             \
+#define RONDO_INSTANTIATE(V)                                                         \
+  template V nn::softmax(V, int64_t, Site);                                          \
+  template V nn::log_softmax(V, int64_t, Site);                                      \
+  template V nn::layer_norm(V, V, V, double, Site);                                  \
+  template V nn::pick(V, V, Site);                                                   \
+  template V nn::check_range(V, Dim, Dim, std::string_view, std::string_view, Site); \
+  template V nn::dense(V, V, V, Site);                                               \
   template V loss::softmax_cross_entropy(V, V, Site);
 RONDO_INSTANTIATE(Var)
 RONDO_INSTANTIATE(Tensor)

@@ -28,10 +28,11 @@ template <Operable V>
 V pick(V x, std::type_identity_t<V> indices, Site at = Site::here());
 
 /// y = x; a value outside [low, high] is an Error when it runs: code `what`.range, e.g.
-/// "lstm_layer.max_ts_length.range". The bounds may hold symbols. Only a use of y makes the check
-/// run.
+/// "lstm_layer.max_ts_length.range". The bounds may hold symbols; the text says what `high` is,
+/// e.g. "T of x". Only a use of y makes the check run.
 template <Operable V>
-V check_range(V x, Dim low, Dim high, std::string_view what, Site at = Site::here());
+V check_range(V x, Dim low, Dim high, std::string_view what, std::string_view high_is = {},
+              Site at = Site::here());
 
 /// y[n]:i64, the dimensions of `shape` as numbers: how lengths are compared with T.
 Var dimensions(Graph g, Shape shape, Site at = Site::here());

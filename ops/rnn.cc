@@ -19,6 +19,7 @@ struct Mode {
   std::string_view name;
   int64_t gates;
 };
+constexpr std::string_view kClipMin = "lstm_state_clip_min", kClipMax = "lstm_state_clip_max";
 constexpr std::array<Mode, 4> kModes{{{"rnn_relu", 1}, {"rnn_tanh", 1}, {"lstm", 4}, {"gru", 3}}};
 
 int64_t gates_of(std::string_view mode) {
@@ -30,7 +31,7 @@ int64_t gates_of(std::string_view mode) {
 
 // The numbers that the packed layout depends on.
 struct Sizes {
-  int64_t layers, directions, hidden, recurrent, gates, projection;
+  int64_t layers, directions, hidden, recurrent, gates, projection;  // projection: 0 = none
 
   static Sizes of(int64_t layers, bool bidirectional, int64_t hidden, int64_t projection,
                   std::string_view mode) {
@@ -40,7 +41,10 @@ struct Sizes {
   }
   static Sizes of(const Attributes& a) {
     return of(a.integer("num_layers"), a.flag("bidirectional"), a.integer("state_size"),
-              a.integer("projection_size"), a.text("mode"));
+              projection_of(a), a.text("mode"));
+  }
+  static int64_t projection_of(const Attributes& a) {
+    return a.has("projection_size") ? a.integer("projection_size") : 0;
   }
   int64_t rows() const { return checked_mul(gates, hidden); }
   int64_t width() const { return checked_mul(directions, recurrent); }  // of a layer's output
@@ -143,9 +147,7 @@ Vars lower_rnn(const Call& c) {
   Var x = c["data"];
   const Dim steps = x.dim(0), rows = x.dim(1), inputs = x.dim(2);
   Var lengths = c["sequence_length"];
-  if (lengths)
-    lengths = apply("check_range", {lengths},
-                    {{"bounds", Shape{1, steps}}, {"what", "rnn.sequence_length"}})[0];
+  if (lengths) lengths = nn::check_range(lengths, 1, steps, "rnn.sequence_length", "T of data");
 
   std::vector<Cell> cells(static_cast<size_t>(z.layers * z.directions));
   Unpacker packed(c["parameters"], 0);
@@ -188,18 +190,15 @@ Vars lower_rnn(const Call& c) {
   return {x, states ? concat(last_h, 0) : Var(), states && lstm ? concat(last_c, 0) : Var()};
 }
 
-std::string rnn_signature(const Attributes& a) {
+std::vector<FixedLetter> rnn_letters(const Attributes& a) {
   const Sizes z = Sizes::of(a);
-  const bool lstm = a.text("mode") == "lstm";
-  const std::string ld = std::to_string(checked_mul(z.layers, z.directions));
-  const std::string r = std::to_string(z.recurrent), h = std::to_string(z.hidden),
-                    dr = std::to_string(z.width());
-  // A state_cell of another mode is refused by check_rnn, with its reason.
-  return cat("data[T,B,I], parameters[", z.per_input(), "*I+", z.constant_part(), "], state[", ld,
-             ",B,", r, "], state_cell[", ld, ",B,", h, "]", lstm ? "" : "?",
-             ", sequence_length[B]:int?!, dropout_mask[", z.layers - 1, ",T,B,", dr,
-             "]?! -> output[T,B,", dr, "], state_output[", ld, ",B,", r, "], statecell_output[", ld,
-             ",B,", h, "]");
+  const bool projected = z.projection != 0;
+  return {{"L", z.layers, "num_layers"},
+          {"D", z.directions, cat("bidirectional = ", a.flag("bidirectional") ? "true" : "false")},
+          {"G", z.gates, "mode " + a.text("mode")},
+          {"H", z.hidden, "state_size"},
+          {"R", z.recurrent, projected ? "projection_size" : "state_size"},
+          {"P", z.projection, projected ? "projection_size" : "no projection_size"}};
 }
 
 void check_rnn(const InferContext& c) {
@@ -208,7 +207,12 @@ void check_rnn(const InferContext& c) {
   const bool lstm = mode == "lstm";
   if (!lstm && c.has(3))
     c.refuse("state_cell", "mode", "mode ", mode, " has no cell state, but state_cell was given");
-  const int64_t p = a.integer("projection_size");
+  if (lstm && !c.has(3))
+    c.refuse("state_cell", "missing", "mode lstm has a cell state, but state_cell was not given");
+  if (a.number("p") >= 1)
+    c.refuse("p", "range", "p is ", a.number("p"),
+             ", but must be below 1: with 1 nothing would be kept");
+  const int64_t p = Sizes::projection_of(a);
   if (p != 0 && !lstm)
     c.refuse("projection_size", "mode", "projection_size is ", p,
              ", but only mode lstm has a projection, not ", mode);
@@ -216,16 +220,19 @@ void check_rnn(const InferContext& c) {
     c.refuse("projection_size", "range", "projection_size is ", p,
              ", but must be at most state_size = ", a.integer("state_size"));
   const double low = a.number("lstm_state_clip_min"), high = a.number("lstm_state_clip_max");
-  const bool some = std::isfinite(low) || std::isfinite(high);
-  if (some && !lstm)
-    c.refuse("lstm_state_clip_min", "mode",
-             "a clip range is given, but only mode lstm has a cell state, not ", mode);
-  if (some && !(std::isfinite(low) && std::isfinite(high)))
-    c.refuse("lstm_state_clip_min", "both",
-             "lstm_state_clip_min and lstm_state_clip_max go together, only one is given");
-  if (some && low > high)
-    c.refuse("lstm_state_clip_min", "range", "lstm_state_clip_min is ", low,
-             ", above lstm_state_clip_max = ", high);
+  const bool has_low = std::isfinite(low), has_high = std::isfinite(high);
+  const std::string_view one = has_low ? kClipMin : kClipMax;
+  if ((has_low || has_high) && !lstm)
+    c.refuse(one, "mode", one, " is ", has_low ? low : high,
+             ", but only mode lstm has a cell state to clip, not ", mode);
+  if (has_low != has_high) {
+    const std::string_view other = has_low ? kClipMax : kClipMin;
+    c.refuse(other, "missing", one, " is ", has_low ? low : high, ", but ", other,
+             " was not given: both or neither");
+  }
+  if (has_low && low > high)
+    c.refuse(kClipMax, "range", kClipMax, " is ", high, ", but must be at least ", kClipMin, " = ",
+             low);
   if (a.flag("use_sequence_length") != c.has(4)) {
     c.refuse("sequence_length", "use", "use_sequence_length is ",
              a.flag("use_sequence_length") ? "true" : "false", ", but sequence_length was ",
@@ -236,7 +243,7 @@ void check_rnn(const InferContext& c) {
     for (size_t i = 0; i < 3; ++i) {
       if (c[0].shape[i] == Dim(0))
         c.refuse("data", "empty", "data has shape ", to_string(c[0].shape), ", but ", kAxes[i],
-                 " must not be 0");
+                 " of data[T,B,I] must be at least 1");
     }
   }
 }
@@ -308,9 +315,11 @@ void register_rnn(OpRegistry& r) {
   for (const Mode& m : kModes) modes.emplace_back(m.name);
   r.add(
       {.name = "rnn",
-       .sig = "data[T,B,I], parameters[N], state[S,B,R], state_cell[S,B,H]?, "
-              "sequence_length[B]:int?!, dropout_mask[L-1,T,B,W]?! -> output[T,B,W], "
-              "state_output[S,B,R], statecell_output[S,B,H]",
+       .sig = "data[T,B,I], "
+              "parameters[D*(G*H*(I+R+2)+(L-1)*G*H*(D*R+R+2)+L*P*H)], "
+              "state[L*D,B,R], state_cell[L*D,B,H]?, sequence_length[B]:int?!, "
+              "dropout_mask[L-1,T,B,D*R]?! -> output[T,B,D*R], state_output[L*D,B,R], "
+              "statecell_output[L*D,B,H]",
        .doc =
            R"(Stacked recurrent layers, one or both directions, weights packed in one vector. With a = Wx x_t + bx, u = Wh h + bh, s = sigmoid:
     rnn_relu, rnn_tanh: h' = act(a + u)
@@ -320,13 +329,12 @@ void register_rnn(OpRegistry& r) {
 Layer 0 reads data, layer l the output of layer l - 1, both directions side by side (forward first), after dropout p in training runs.
 z = 1 keeps the old state; r acts after the product, on its bias too. clip keeps c within lstm_state_clip_min and _max.
 
-H = state_size; L = num_layers; D = 2 if bidirectional, else 1; G = 1, 4, 3 gates; R = projection_size if given, else H; S = L*D rows of
-state, that of layer l and direction d being l*D+d; W = D*R. The vector holds for each layer and direction Wx[G*H,I'], Wh[G*H,R] and,
-with projection, Wr[P,H], where I' is I for layer 0, else W; then for each bx[G*H], bh[G*H]:
-    N = D G H (I + R + 2) + (L - 1) D G H (W + R + 2) + L D P H
+H = state_size; L = num_layers; D = 2 if bidirectional, else 1; G = 1, 4, 3 gates; P = projection_size, 0 without; R = P if given, else H.
+Row l*D+d of the states is that of layer l, direction d. The vector holds for each layer and direction Wx[G*H,I'], Wh[G*H,R] and, with
+projection, Wr[P,H], where I' is I for layer 0, else D*R; then for each bx[G*H], bh[G*H].
 
 sequence_length is in [1, T], absent = T. Past the end of a row outputs are 0 and x is never read; the backward direction begins at the
-row's end, with the first state. dropout_mask[L-1,T,B,W] takes the place of drawn masks. state_cell and statecell_output are there in
+row's end, with the first state. dropout_mask takes the place of drawn masks. state_cell and statecell_output are there in
 mode lstm only, the states only with state_outputs.)",
        .source = "Apache MXNet 1.9.1, operator RNN; cuDNN",
        .example = R"(Graph g;
@@ -371,21 +379,22 @@ auto now = rnn::rnn(Tensor(f32, {2, 1, 3}),
             {"lstm_layer here",
              "takes rows of length 0 (and gives 0); here, as in MXNet, a row has at least one "
              "step. Backward there begins at each row's end too"}},
-       .attributes =
-           {{"state_size", 1, "H", {}, 1, {}, true},
-            {"num_layers", 1, "L", {}, 1, 4096, true},
-            {"mode", "lstm", "cell", modes, {}, {}, true},
-            {"bidirectional", false, "D = 2"},
-            {"state_outputs", false, "gives the final states"},
-            {"p", 0.0, "dropout between layers in training runs", {}, 0, std::nextafter(1.0, 0.0)},
-            {"projection_size", 0, "P, lstm only; 0 = none", {}, 0},
-            {"use_sequence_length", false, "sequence_length is given"},
-            {"lstm_state_clip_min", -kInfinity, "lower bound of the cell state; -infinity = none"},
-            {"lstm_state_clip_max", kInfinity, "upper bound of the cell state; infinity = none"},
-            {"lstm_state_clip_nan", false, "a NaN cell state becomes the lower bound"},
-            {"stream", 0, "random stream of the first dropout", {}, 0}},
+       .attributes = {{"state_size", 1, "H", {}, 1, {}, true},
+                      {"num_layers", 1, "L", {}, 1, 4096, true},
+                      {"mode", "lstm", "cell", modes, {}, {}, true},
+                      {"bidirectional", false, "D = 2"},
+                      {"state_outputs", false, "gives the final states"},
+                      {"p", 0.0, "dropout between layers in training runs; below 1", {}, 0},
+                      {"projection_size", 1, "P, lstm only, at most H", {}, 1, {}, false, true},
+                      {"use_sequence_length", false, "sequence_length is given"},
+                      {"lstm_state_clip_min", -kInfinity,
+                       "lower bound of the cell state; -infinity = none"},
+                      {"lstm_state_clip_max", kInfinity,
+                       "upper bound of the cell state; infinity = none"},
+                      {"lstm_state_clip_nan", false, "a NaN cell state becomes the lower bound"},
+                      {"stream", 0, "random stream of the first dropout", {}, 0}},
        .aliases = rnn_aliases(),
-       .sig_of = rnn_signature,
+       .letters = rnn_letters,
        .infer = infer_rnn,
        .check = check_rnn,
        .lower = lower_rnn,
@@ -417,11 +426,11 @@ RnnResult<V> rnn(V data, std::type_identity_t<RnnInputs<V>> in, RnnConfig config
                {"bidirectional", config.bidirectional},
                {"state_outputs", config.state_outputs},
                {"p", config.p},
-               {"projection_size", config.projection_size},
                {"use_sequence_length", static_cast<bool>(in.sequence_length)},
                {"lstm_state_clip_min", config.lstm_state_clip_min},
                {"lstm_state_clip_max", config.lstm_state_clip_max},
                {"lstm_state_clip_nan", config.lstm_state_clip_nan}};
+  if (config.projection_size != 0) a.set("projection_size", config.projection_size);
   if constexpr (std::same_as<V, Var>) {
     if (config.p > 0 && config.num_layers > 1) {
       Graph g = data.graph();

@@ -24,7 +24,7 @@ struct RnnConfig {
   bool bidirectional = false;   ///< D = 2
   bool state_outputs = false;   ///< gives the final states
   double p = 0;                 ///< dropout between layers, in training runs; [0, 1)
-  int64_t projection_size = 0;  ///< P, lstm only; 0 = none
+  int64_t projection_size = 0;  ///< P, lstm only; 0 = none (the op's attribute is then not given)
   /// Bounds of the cell state after each step, lstm only; both or neither.
   double lstm_state_clip_min = -kUnbounded, lstm_state_clip_max = kUnbounded;
   bool lstm_state_clip_nan = false;  ///< a NaN cell state becomes the lower bound

@@ -62,6 +62,19 @@ void need_with(const InferContext& c, std::string_view flag, std::string_view op
   c.refuse(operand, "missing", flag, " is set, but ", operand, " was not given");
 }
 
+void check_batch(const InferContext& c, std::string_view format,
+                 std::initializer_list<std::string_view> states, size_t axis) {
+  if (!c.has(0) || c[0].shape.size() != 3) return;
+  const std::string_view axes = format_of(format).axes;
+  const Dim& rows = c[0].shape[axes.substr(0, axes.find('B')).find(',') == axes.npos ? 0 : 1];
+  for (const std::string_view state : states) {
+    const auto at = static_cast<size_t>(c.signature().input(state));
+    if (!c.has(at) || c[at].shape.size() != axis + 2 || c.equal(c[at].shape[axis], rows)) continue;
+    c.refuse(state, "dim", state, " has shape ", to_string(c[at].shape), ", but x has shape ",
+             to_string(c[0].shape), ", which with data_format ", format, " is a batch of ", rows);
+  }
+}
+
 Sample::Input absent() { return {{}, 0, 0, f64, {}, true}; }
 
 std::string_view name_of(std::span<const std::string_view> names, int value, std::string_view op) {

@@ -4,6 +4,7 @@
 // Internal to ops/: users include the layers themselves.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,11 @@ Var state_or_zeros(const Var& state, const Var& x, const Dim& rows, const Dim& w
 
 /// Refuses a call that sets the attribute `flag` and does not give the operand that it needs.
 void need_with(const InferContext& c, std::string_view flag, std::string_view operand);
+
+/// Refuses a state whose batch, at this axis, is not that of x: how an x in another layout than
+/// `format` shows first.
+void check_batch(const InferContext& c, std::string_view format,
+                 std::initializer_list<std::string_view> states, size_t axis);
 
 /// An operand that a sample does not give.
 Sample::Input absent();

@@ -86,7 +86,7 @@ Var time_distributed(const Var& x, const LayerFunction& f, const Var& given, Sit
       fail(Fault::kArgument, "time_distributed.lengths.dim",
            "[time_distributed] lengths has shape ", to_string(given.shape()), ", but must be ",
            to_string(Shape{batch}), ", B of x");
-    const Var lengths = nn::check_range(given, 0, steps, "time_distributed.lengths", at);
+    const Var lengths = nn::check_range(given, 0, steps, "time_distributed.lengths", "T of x", at);
     inside = less(iota(x.graph(), lengths.dtype(), {steps, 1}, 0, at), lengths, at);
   }
   const auto kept = [&](const Var& v) {

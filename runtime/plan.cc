@@ -48,7 +48,7 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
     const Kernel* best = nullptr;
     for (const Kernel& k : backend(name).kernels()) {
       if (!serves(k, *call.node.op) || (k.supports && !k.supports(call))) continue;
-      if (best == nullptr || k.cost < best->cost) best = &k;
+      if (best == nullptr || k.cost_on(call) < best->cost_on(call)) best = &k;
     }
     if (best != nullptr) return best;
   }
@@ -83,17 +83,28 @@ std::string why_chosen(const std::string& chosen, const KernelCall& call,
 
 // A name that no backend knows would be passed over in silence.
 void require_kernel(const std::string& name) {
-  if (name.empty() || name == kRecurrenceSteps) return;
+  if (name.empty()) return;
   for (const Backend* b : linked_backends()) {
-    for (const Kernel& k : b->kernels()) {
-      if (k.name == name) return;
-    }
+    const std::vector<KernelName> known = kernels_of_plans(b->name());
+    if (std::any_of(known.begin(), known.end(),
+                    [&](const KernelName& k) { return k.name == name; }))
+      return;
   }
   fail(Fault::kArgument, "plan.kernel.unknown", "no backend of this build has a kernel called '",
        name, "'");
 }
 
 }  // namespace
+
+std::vector<KernelName> kernels_of_plans(std::string_view backend_name) {
+  std::vector<KernelName> r{{kRecurrenceSteps, "recurrence"}};
+  const auto add = [&](const Backend& b) {
+    for (const Kernel& k : b.kernels()) r.push_back({k.name, k.op});
+  };
+  add(backend(backend_name));
+  if (backend_name != "reference") add(backend("reference"));
+  return r;
+}
 
 struct BoundPlan::Step {
   Step(const Node& n, Attributes a) : attributes(std::move(a)), call{n, attributes, {}, {}} {}
@@ -428,14 +439,28 @@ std::vector<StepInfo> BoundPlan::steps() const {
   return r;
 }
 
-bool BoundPlan::uses_kernel(std::string_view name) const {
+template <class F>
+bool BoundPlan::any_step(const F& f) const {
   for (const auto& s : steps_) {
-    if (s->kernel == name) return true;
+    if (f(*s)) return true;
   }
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (const auto body = body_of(i); body != nullptr && body->uses_kernel(name)) return true;
+    if (const auto body = body_of(i); body != nullptr && body->any_step(f)) return true;
   }
   return false;
+}
+
+bool BoundPlan::uses_kernel(std::string_view name) const {
+  return any_step([&](const Step& s) { return s.kernel == name; });
+}
+
+std::set<std::string> BoundPlan::ops() const {
+  std::set<std::string> r;
+  any_step([&](const Step& s) {
+    r.insert(s.call.node.op->name);
+    return false;
+  });
+  return r;
 }
 
 std::shared_ptr<const BoundPlan> BoundPlan::body_of(size_t step) const {

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -56,6 +57,15 @@ class Plan : public std::enable_shared_from_this<Plan> {
       bound_;  // most recent last
 };
 
+/// A kernel as CompileOptions::kernel names it, and the op that it runs (empty = every op with a
+/// formula).
+struct KernelName {
+  std::string name, op;
+};
+/// Every kernel that a plan for this backend may hold: the planner's own, the backend's rows, and
+/// the reference's, which run what the backend has no row for.
+std::vector<KernelName> kernels_of_plans(std::string_view backend_name);
+
 /// One step as people see it.
 struct StepInfo {
   int32_t node = 0;
@@ -83,6 +93,8 @@ class BoundPlan {
   std::shared_ptr<const BoundPlan> body_of(size_t step) const;
   /// Whether a kernel of this name runs a step, here or in a body.
   bool uses_kernel(std::string_view name) const;
+  /// The ops of all steps, here and in bodies that run step by step.
+  std::set<std::string> ops() const;
 
  private:
   friend class Frame;
@@ -101,6 +113,9 @@ class BoundPlan {
   size_t index(Value v) const {
     return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
   }
+  // Calls f(step) for the steps here and in bodies that run step by step, until it gives true.
+  template <class F>
+  bool any_step(const F& f) const;
   void infer_types();
   void place_values();
   void choose_kernels();

@@ -50,6 +50,15 @@ says(0, "1 passed, 0 failed", "verify", ONE, "--no-grad", "--no-optimize", "--fo
 says(0, "8 passed, 0 failed", "verify", "tests/vectors/mxnet", "--only", "convert", "--form", "both")
 says(1, "0 passed, 0 failed", "verify", VECTORS, "--only", "lstmLaye")
 says(1, "0 passed, 0 failed", "verify", ONE, "--kernel", "reference.argmax")
+says(0, "1 passed, 0 failed", "verify", ONE, "--kernel", "runtime.recurrence.steps")
+says(0, "1 passed, 0 failed", "verify", ONE, "--kernel", "cpu.matmul.onednn")
+each = ["verify", VECTORS, "--only", "sru,lstmLayerCell", "--kernel", "all"]
+table = says(0, "0 failed", *each).stdout
+rows = {line.split()[0]: line.split()[3:] for line in table.splitlines() if "   f" in line}
+for kernel in ("runtime.recurrence.steps", "cpu.recurrence.engine", "cpu.matmul.eigen", "reference.matmul"):
+    check(f"--kernel all runs {kernel}", int(rows[kernel][0]) > 0 and rows[kernel][1] == "0", rondo(*each))
+check("--kernel all names what no case holds", "no case holds the op of:" in table, rondo(*each))
+says(1, "0 failed", *each, "--dtype", "f64")  # in which oneDNN runs nothing
 with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     (folder / "broken.safetensors").write_bytes(b"no header")

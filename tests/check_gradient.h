@@ -2,8 +2,9 @@
 // gradient of the gradient's product with a random direction.
 //
 // A value may stand so near to a kink that a step of the difference crosses it. Then the difference
-// is wrong, not the gradient: where they disagree, shorter steps are tried. A wrong gradient
-// disagrees at every step.
+// is wrong, not the gradient, and differences of two steps disagree with each other. Either shorter
+// steps are tried, at each of which a wrong gradient disagrees; or the point is reported as bad,
+// and the caller takes another one.
 #pragma once
 
 #include <algorithm>
@@ -28,12 +29,15 @@ struct GradientOptions {
   double floor = 1e-2;
   CompileOptions compile = {.backend = "reference"};
   RunOptions run = {};
-  Vars fixed = {};  ///< placeholders that take no gradient
+  Vars fixed = {};         ///< placeholders that take no gradient
+  bool off_kinks = false;  ///< the first step alone; a point that is near a kink is reported
+  size_t elements = 0;  ///< of each operand, drawn; the rest moves together, all at a time; 0 = all
 };
 
 struct GradientReport {
   size_t first = 0, second = 0;  ///< elements compared
   size_t shorter = 0;            ///< of these, at a shorter step than the first
+  bool near_kink = false;        ///< asked for by off_kinks: nothing else is said then
   std::vector<std::string> problems = {};
 
   GradientReport& operator+=(const GradientReport& o) {
@@ -62,6 +66,32 @@ inline Var weighted_sum(const Vars& values, uint64_t seed) {
   return total;
 }
 
+/// A direction of one operand: elements, and how far each goes.
+using Move = std::vector<std::pair<int64_t, double>>;
+
+/// Each element for itself, or `elements` that are drawn and then all together, by +-1/sqrt(n).
+inline std::vector<Move> moves_of(int64_t size, size_t elements, uint64_t seed) {
+  std::vector<Move> r;
+  if (elements == 0 || size <= static_cast<int64_t>(elements)) {
+    for (int64_t e = 0; e < size; ++e) r.push_back({{e, 1.0}});
+    return r;
+  }
+  for (size_t k = 0; k < elements; ++k)
+    r.push_back(
+        {{static_cast<int64_t>(uniform_at(seed, 1, 0, k) * static_cast<double>(size)), 1.0}});
+  Move together;
+  for (int64_t e = 0; e < size; ++e) {
+    const bool up = uniform_at(seed, 2, 0, static_cast<uint64_t>(e)) < 0.5;
+    together.emplace_back(e, (up ? 1 : -1) / std::sqrt(static_cast<double>(size)));
+  }
+  r.push_back(std::move(together));
+  return r;
+}
+
+inline std::string place_of(const Move& move) {
+  return move.size() == 1 ? cat("[", move[0].first, "]") : std::string(", all of it");
+}
+
 /// The gradients of `outputs` by every float placeholder that is fed. No float output: nothing is
 /// compared.
 inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::vector<Feed>& feeds,
@@ -87,33 +117,52 @@ inline GradientReport check_gradients(Graph g, const Vars& outputs, const std::v
   Vars all = first;
   all.insert(all.end(), second.begin(), second.end());
   const std::vector<Tensor> claimed = session.run(all, feeds, o.run);
-  const auto at = [&](size_t input, int64_t element, double value) {
-    std::vector<Feed> moved = feeds;
-    moved[feed_of[input]].second.mutable_data<double>()[element] = value;
-    const std::vector<Tensor> r = session.run(Vars{loss, along}, moved, o.run);
-    return std::array{r[0].item(), r[1].item()};
-  };
 
-  const std::array<double, 2> bounds{o.first, o.second};
   for (size_t i = 0; i < by.size(); ++i) {
     const Tensor& x = feeds[feed_of[i]].second;
-    for (int64_t e = 0; e < x.size(); ++e) {
+    // (loss, loss of the second order) at x + h * move.
+    const auto at = [&](const Move& move, double h) {
+      std::vector<Feed> moved = feeds;
+      double* const to = moved[feed_of[i]].second.mutable_data<double>();
+      for (const auto& [element, by_much] : move) to[element] += h * by_much;
+      const std::vector<Tensor> r = session.run(Vars{loss, along}, moved, o.run);
+      return std::array{r[0].item(), r[1].item()};
+    };
+    const auto difference = [&](const Move& move, double h) {
+      const auto above = at(move, h), below = at(move, -h);
+      return std::array{(above[0] - below[0]) / (2 * h), (above[1] - below[1]) / (2 * h)};
+    };
+    for (const Move& move : moves_of(x.size(), o.elements, 6000 + i)) {
+      std::array<double, 2> got{};
+      for (size_t order = 0; order < 2; ++order) {
+        for (const auto& [element, by_much] : move)
+          got[order] += claimed[order * by.size() + i].at(element) * by_much;
+      }
+      const auto agree = [&](size_t order, double a, double b) {
+        return std::abs(a - b) <=
+               (order == 0 ? o.first : o.second) * std::max(std::abs(a), o.floor);
+      };
       std::array<std::string, 2> problem;
-      for (size_t s = 0; s < o.steps.size(); ++s) {
-        const double h = o.steps[s];
-        const auto above = at(i, e, x.at(e) + h), below = at(i, e, x.at(e) - h);
+      for (size_t s = 0; s < (o.off_kinks ? 1 : o.steps.size()); ++s) {
+        const auto want = difference(move, o.steps[s]);
         for (size_t order = 0; order < 2; ++order) {
           if (s > 0 && problem[order].empty()) continue;
-          const double want = (above[order] - below[order]) / (2 * h);
-          const double got = claimed[order * by.size() + i].at(e);
           problem[order].clear();
-          if (std::abs(got - want) <= bounds[order] * std::max(std::abs(got), o.floor)) continue;
-          problem[order] = cat(order == 0 ? "first" : "second", " order by ", by[i].name(), "[", e,
-                               "]: ", got, ", central difference ", want);
+          if (agree(order, got[order], want[order])) continue;
+          problem[order] =
+              cat(order == 0 ? "first" : "second", " order by ", by[i].name(), place_of(move), ": ",
+                  got[order], ", central difference ", want[order]);
         }
         if (problem[0].empty() && problem[1].empty()) {
           report.shorter += s > 0 ? 1 : 0;
           break;
+        }
+        if (!o.off_kinks) continue;
+        const auto shorter = difference(move, o.steps[s] / 4);
+        for (size_t order = 0; order < 2; ++order) {
+          if (agree(order, want[order], shorter[order])) continue;
+          report.near_kink = true;
+          return report;
         }
       }
       for (const std::string& p : problem) {

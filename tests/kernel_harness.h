@@ -68,7 +68,7 @@ inline const Kernel* find_kernel(const Backend& backend, const KernelCall& call,
     const bool fits = k.op == op.name || (k.op.empty() && !op.formula.empty());
     if (!fits || (!name.empty() && k.name != name)) continue;
     if (k.supports && !k.supports(call)) continue;
-    if (best == nullptr || k.cost < best->cost) best = &k;
+    if (best == nullptr || k.cost_on(call) < best->cost_on(call)) best = &k;
   }
   return best;
 }

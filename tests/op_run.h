@@ -24,7 +24,8 @@ inline std::vector<Tensor> in_dtype(const std::vector<Tensor>& list, DType t) {
 inline std::vector<Tensor> results_and_gradients(const OpDef& op, const Attributes& attributes,
                                                  const std::vector<Tensor>& inputs,
                                                  const CompileOptions& options,
-                                                 const std::vector<Tensor>* cotangents = nullptr) {
+                                                 const std::vector<Tensor>* cotangents = nullptr,
+                                                 const RunOptions& run = {}) {
   const OpGraph g = graph_of(op, attributes, inputs);
   Vars fetches = g.present(), weights;
   const Vars by = float_operands(op, g).with_gradient;
@@ -35,7 +36,7 @@ inline std::vector<Tensor> results_and_gradients(const OpDef& op, const Attribut
   }
   const Vars d = vjp(fetches, weights, by);
   for (size_t i = 0; i < d.size(); ++i) fetches.push_back(d[i] ? d[i] : fill_like(by[i], 0));
-  return Session(g.graph, options, one_thread()).run(fetches, g.feeds);
+  return Session(g.graph, options, one_thread()).run(fetches, g.feeds, run);
 }
 
 /// The largest difference, relative to the largest value of the tensor.

@@ -122,6 +122,7 @@ namespace detail {
 /// no letters.
 inline std::optional<Binding> letters_of(const Signature& signature, const Sample& s) {
   Binding b;
+  for (const FixedLetter& f : signature.fixed) b["$" + f.letter] = f.value.constant();
   for (size_t i = 0; i < s.inputs.size(); ++i) {
     const Slot& slot = signature.slot_of(i);
     if (s.inputs[i].absent || slot.any_shape) continue;
@@ -190,6 +191,8 @@ inline std::vector<NamedSample> stretched(const NamedSample& s, const std::vecto
   const Signature signature = s.op->signature(attributes_of(*s.op, s.sample));
   if (const auto letters = detail::letters_of(signature, s.sample)) {
     for (const auto& [letter, old] : *letters) {
+      const auto is = [&name = letter](const FixedLetter& f) { return "$" + f.letter == name; };
+      if (std::any_of(signature.fixed.begin(), signature.fixed.end(), is)) continue;
       for (const int64_t size : sizes) {
         Binding b = *letters;
         b[letter] = size;

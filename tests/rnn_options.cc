@@ -1,13 +1,14 @@
-// The recurrent ops of ND4J beside lstm_layer, each under all pairs of its options: gradients of
-// first and second order against central differences, cpu against reference, eager against graph,
-// and the kernel that runs them.
-#include <limits>
+// Every recurrent op under all pairs of its options (option_cases.cc): gradients of first and
+// second order against central differences, cpu against reference, eager against graph, and the
+// kernel that runs them; and that the tables hold every option there is.
+#include <set>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "../cli/verify.h"
 #include "check_gradient.h"
 #include "op_run.h"
-#include "pairwise.h"
+#include "option_cases.h"
 #include "registry_samples.h"
 
 #include <rondo/graph/eager.h>
@@ -17,167 +18,133 @@ using namespace rondo::test;
 
 namespace {
 
-constexpr int64_t kB = 3, kI = 2, kH = 2, kP = 1;
+// Elements of each operand that are moved alone; the others move together.
+constexpr size_t kElements = 64;
+constexpr uint64_t kAttempts = 20;
 
-// One call: an op with values for all of its operands.
-struct Case {
-  const OpDef* op = nullptr;
-  Attributes attributes = {};
-  std::vector<Tensor> inputs = {};
-  std::string name = {};
-
-  void give(Dims dims, bool present = true) {
-    inputs.push_back(present ? draw(dims, f64, -1, 1, inputs.size() + 7) : Tensor());
+// At the first point that no kink is near to.
+GradientReport smooth_gradients(const Family& f, const Choice& choice) {
+  for (uint64_t attempt = 0; attempt < kAttempts; ++attempt) {
+    const OptionCase c = case_of(f, choice, attempt);
+    const OpGraph g = graph_of(*c.op, c.attributes, c.inputs);
+    GradientReport r = check_gradients(g.graph, g.outputs, g.feeds,
+                                       {.run = c.run,
+                                        .fixed = float_operands(*c.op, g).without,
+                                        .off_kinks = true,
+                                        .elements = kElements});
+    r.shorter = attempt;  // points that were passed over
+    if (!r.near_kink) return r;
   }
-};
-
-// The options of an op: how many values each has, and what a choice of them means.
-struct Family {
-  std::string op;
-  std::vector<size_t> levels;
-  void (*fill)(Case& c, const std::vector<size_t>& choice);
-};
-
-int64_t steps_of(size_t level) { return level == 0 ? 3 : 1; }
-
-// What lstm_cell and lstm_block share: off, on, or peepholes that are given while off; clip; forget
-// bias; bias.
-void give_block_weights(Case& c, size_t peepholes, size_t clip, size_t forget, size_t bias) {
-  c.attributes.set("peep_hole", peepholes == 1);
-  c.attributes.set("clipping_cell_value", clip != 0 ? 0.4 : -1.0);
-  c.attributes.set("forget_bias", forget != 0 ? 0.7 : 0.0);
-  c.give({kI + kH, 4 * kH});
-  for (int k = 0; k < 3; ++k) c.give({kH}, peepholes != 0);
-  c.give({4 * kH}, bias != 0);
-}
-
-void fill_lstmp(Case& c, const Dims& x, const std::vector<size_t>& v) {
-  const int64_t p = v[1] == 1 ? kP : kH;
-  c.attributes = {{"peep_hole", v[0] == 1},
-                  {"projection", v[1] == 1},
-                  {"clipping_cell_value", v[2] != 0 ? 0.4 : 0.0},
-                  {"clipping_proj_value", v[3] != 0 ? 0.2 : 0.0},
-                  {"forget_bias", v[4] != 0 ? -0.5 : 0.0}};
-  for (const Dims& dims :
-       {x, Dims{kB, p}, Dims{kB, kH}, Dims{kI, 4 * kH}, Dims{p, 4 * kH}, Dims{4 * kH}})
-    c.give(dims);
-  c.give({3 * kH}, v[0] != 0);
-  c.give({kH, p}, v[1] != 0);
-}
-
-const std::vector<Family>& families() {
-  static const std::vector<Family> kFamilies{
-      {"gru",
-       {2, 2},
-       [](Case& c, const std::vector<size_t>& v) {
-         for (const Dims& dims : {Dims{kB, kI}, {kB, kH}, {kI + kH, 2 * kH}, {kI + kH, kH}})
-           c.give(dims);
-         c.give({2 * kH}, v[0] != 0);
-         c.give({kH}, v[1] != 0);
-       }},
-      {"gru_layer",
-       {2, 2, 2},  // reset after; biases; steps
-       [](Case& c, const std::vector<size_t>& v) {
-         c.attributes = {{"linear_before_reset", v[0] != 0}};
-         for (const Dims& dims :
-              {Dims{steps_of(v[2]), kB, kI}, {kB, kH}, {kI, 3 * kH}, {kH, 3 * kH}})
-           c.give(dims);
-         c.give({3 * kH}, v[1] != 0);
-       }},
-      {"lstm_cell",
-       {3, 2, 2, 2},
-       [](Case& c, const std::vector<size_t>& v) {
-         for (const Dims& dims : {Dims{kB, kI}, {kB, kH}, {kB, kH}}) c.give(dims);
-         give_block_weights(c, v[0], v[1], v[2], v[3]);
-       }},
-      {"lstm_block",
-       {3, 3, 2, 2, 2, 2, 2, 4},  // format; as above; first states; length
-       [](Case& c, const std::vector<size_t>& v) {
-         constexpr int64_t kT = 4;
-         const char* formats[] = {"TNS", "NST", "NTS"};
-         const Dims x[] = {{kT, kB, kI}, {kB, kI, kT}, {kB, kT, kI}};
-         c.attributes.set("data_format", formats[v[0]]);
-         c.give(x[v[0]]);
-         c.give({kB, kH}, v[5] != 0);
-         c.give({kB, kH}, v[6] != 0);
-         give_block_weights(c, v[1], v[2], v[3], v[4]);
-         const int32_t lengths[] = {0, 2, kT};
-         c.inputs.push_back(v[7] == 0 ? Tensor() : Tensor::of<int32_t>({}, {lengths[v[7] - 1]}));
-       }},
-      {"lstmp_cell",
-       {3, 3, 2, 2, 2},  // peepholes, projection: off, on, given while off; clips; forget bias
-       [](Case& c, const std::vector<size_t>& v) { fill_lstmp(c, {kB, kI}, v); }},
-      {"lstmp",
-       {3, 3, 2, 2, 2, 2},  // the same; steps
-       [](Case& c, const std::vector<size_t>& v) { fill_lstmp(c, {steps_of(v[5]), kB, kI}, v); }},
-      {"sru",
-       {2, 2},  // mask; steps
-       [](Case& c, const std::vector<size_t>& v) {
-         for (const Dims& dims : {Dims{kB, kH, steps_of(v[1])}, {kB, kH}, {3 * kH, kH}, {2 * kH}})
-           c.give(dims);
-         c.give({kB, kH}, v[0] != 0);
-       }},
-      {"sru_cell",
-       {1, 1},
-       [](Case& c, const std::vector<size_t>&) {
-         for (const Dims& dims : {Dims{kB, kH}, {kB, kH}, {kH, 3 * kH}, {2 * kH}}) c.give(dims);
-       }},
-      {"sru_bi",
-       {2, 2},
-       [](Case& c, const std::vector<size_t>& v) {
-         for (const Dims& dims :
-              {Dims{steps_of(v[1]), kB, 2 * kH}, {kB, 2 * kH}, {2 * kH, 6 * kH}, {4 * kH}})
-           c.give(dims);
-         c.give({kB, 2 * kH}, v[0] != 0);
-       }},
-  };
-  return kFamilies;
-}
-
-std::vector<Case> cases() {
-  std::vector<Case> r;
-  for (const Family& f : families()) {
-    for (const std::vector<size_t>& choice : pairwise(f.levels)) {
-      Case c{.op = &registry().at(f.op), .name = f.op};
-      f.fill(c, choice);
-      for (const size_t v : choice) c.name += cat("-", v);
-      r.push_back(std::move(c));
-    }
-  }
+  GradientReport r;
+  r.problems.emplace_back("every point is near a kink");
   return r;
+}
+
+// The size of an operand's axis that a letter of the signature names; none when it has none.
+std::optional<int64_t> size_of_letter(const OptionCase& c, const std::string& letter) {
+  const Signature s =
+      c.op->signature(attributes_of(*c.op, {.inputs = {}, .attributes = c.attributes}));
+  const std::vector<Dim> axes = s.inputs[0].axes;
+  const auto at = std::find(axes.begin(), axes.end(), Dim::symbol("$" + letter));
+  if (at == axes.end() || axes.size() != c.inputs[0].dims().size()) return std::nullopt;
+  return c.inputs[0].dims()[static_cast<size_t>(at - axes.begin())];
 }
 
 }  // namespace
 
+TEST_CASE("recurrent ops: rows of options hold every pair that the rules allow",
+          "[rnn][pairwise]") {
+  for (const Family& f : families()) {
+    INFO(f.op);
+    const auto levels = f.levels();
+    const auto rows = pairwise(levels, f.rule());
+    for (const Choice& row : rows) CHECK((!f.rule() || f.rule()(row)));
+    for (const Pair& p : uncovered(levels, rows)) {
+      INFO(f.factors[p.factor].name << "=" << p.value << " with " << f.factors[p.other_factor].name
+                                    << "=" << p.other_value);
+      REQUIRE(f.rule());
+      CHECK(!f.rule()(row_of(p, levels.size())));
+    }
+  }
+}
+
+TEST_CASE("recurrent ops: the tables hold every op and every option of it", "[rnn][pairwise]") {
+  std::set<std::string> have, need;
+  for (const std::string& path : tool::vector_files(RONDO_SOURCE_DIR "/tests/vectors")) {
+    const std::string op = load_safetensors(path).metadata.at("op");
+    if (op != "convert") need.insert(tool::op_called(op)->name);
+  }
+  for (const Family& f : families()) {
+    INFO(f.op);
+    have.insert(f.op);
+    const OpDef& op = registry().at(f.op);
+    const std::vector<OptionCase> cases = option_cases(f.op);
+    REQUIRE(!cases.empty());
+    for (const AttributeDef& d : op.attributes) {
+      INFO(d.name);
+      std::set<std::string> values;
+      for (const OptionCase& c : cases) {
+        const AttributeValue* v = c.attributes.find(d.name);
+        const std::string none = d.required || d.optional ? "none" : d.default_value.str();
+        values.insert(v == nullptr ? none : v->str());
+      }
+      CHECK(values.size() >= std::max<size_t>(2, d.one_of.size()));
+    }
+    for (size_t i = 0; i < op.parsed.inputs.size(); ++i) {
+      const Slot& slot = op.parsed.inputs[i];
+      INFO(slot.name);
+      std::set<std::string> seen;
+      for (const OptionCase& c : cases)
+        seen.insert(c.inputs[i] ? std::string(name_of(c.inputs[i].dtype())) : "none");
+      CHECK(seen.count("none") == (slot.optional ? 1 : 0));
+      CHECK(seen.size() == (slot.optional ? 1U : 0U) + (slot.type == SlotType::kInt ? 2U : 1U));
+    }
+    for (const std::string letter : {"T", "B"}) {
+      INFO(letter);
+      std::set<int64_t> sizes;
+      for (const OptionCase& c : cases) {
+        if (const auto n = size_of_letter(c, letter)) sizes.insert(*n);
+      }
+      if (sizes.empty()) {
+        CHECK(op.sig.find("[T,") == std::string::npos);  // a cell
+      } else {
+        CHECK(sizes.count(1) == 1);
+        CHECK(sizes.size() > 1);
+      }
+    }
+  }
+  CHECK(have == need);
+}
+
 TEST_CASE("recurrent ops: gradients agree with central differences under all pairs of options",
           "[rnn][gradient]") {
   GradientReport all;
-  std::map<std::string, size_t> rows;
-  for (const Case& c : cases()) {
-    INFO(c.name);
-    const OpGraph g = graph_of(*c.op, c.attributes, c.inputs);
-    const GradientReport r =
-        check_gradients(g.graph, g.outputs, g.feeds, {.fixed = float_operands(*c.op, g).without});
-    CAPTURE(r.problems);
-    CHECK(r.problems.empty());
-    CHECK(r.first > 0);
-    all += r;
-    ++rows[c.op->name];
+  for (const Family& f : families()) {
+    GradientReport of_op;
+    const auto rows = pairwise(f.levels(), f.rule());
+    for (const Choice& choice : rows) {
+      INFO(case_of(f, choice).name);
+      const GradientReport r = smooth_gradients(f, choice);
+      CAPTURE(r.problems);
+      CHECK(r.problems.empty());
+      CHECK(r.first > 0);
+      of_op += r;
+    }
+    WARN(f.op << ": " << rows.size() << " rows, " << of_op.first << " derivatives of each order, "
+              << of_op.shorter << " points passed over");
+    all += of_op;
   }
-  for (const auto& [op, n] : rows) WARN(op << ": " << n << " rows");
-  WARN(all.first << " elements of first and " << all.second << " of second order, " << all.shorter
-                 << " near a kink");
-  CHECK(rows.size() == families().size());
+  CHECK(all.first > 20000);
 }
 
 TEST_CASE("recurrent ops: cpu agrees with the reference under all pairs of options",
           "[rnn][kernel]") {
   size_t tensors = 0;
-  for (const Case& c : cases()) {
+  for (const OptionCase& c : option_cases()) {
     for (const auto& [dtype, bound] : {std::pair{f64, 1e-11}, {f32, 2e-4}}) {
       const std::vector<Tensor> inputs = in_dtype(c.inputs, dtype);
       const auto run = [&](CompileOptions o) {
-        return results_and_gradients(*c.op, c.attributes, inputs, o);
+        return results_and_gradients(*c.op, c.attributes, inputs, o, nullptr, c.run);
       };
       const std::vector<Tensor> want = run({.backend = "reference", .optimize = false});
       for (const bool optimize : {false, true}) {
@@ -198,7 +165,7 @@ TEST_CASE("recurrent ops: cpu agrees with the reference under all pairs of optio
 TEST_CASE("recurrent ops: the recurrent engine runs every sequence, forward and backward",
           "[rnn][kernel]") {
   size_t forward = 0, backward = 0;
-  for (const Case& c : cases()) {
+  for (const OptionCase& c : option_cases()) {
     for (const DType dtype : {f64, f32}) {
       INFO(c.name << " in " << dtype);
       const OpGraph g = graph_of(*c.op, c.attributes, in_dtype(c.inputs, dtype));
@@ -231,67 +198,15 @@ TEST_CASE("recurrent ops: eager gives the bits of a graph under all pairs of opt
   for (const char* backend : {"reference", "cpu"}) {
     const CompileOptions options{.backend = backend};
     const EagerScope scope(options, one_thread());
-    for (const Case& c : cases()) {
+    for (const OptionCase& c : option_cases()) {
       INFO(c.name << " on " << backend);
       const OpGraph g = graph_of(*c.op, c.attributes, c.inputs);
       const std::vector<Tensor> in_graph =
           Session(g.graph, options, one_thread()).run(g.present(), g.feeds);
-      const std::vector<Tensor> now = eager_call(*c.op, c.inputs, c.attributes, {});
+      std::vector<Tensor> now = eager_call(*c.op, c.inputs, c.attributes, {});
+      std::erase_if(now, [](const Tensor& t) { return !t; });
       REQUIRE(now.size() == in_graph.size());
       for (size_t i = 0; i < now.size(); ++i) CHECK(now[i].same_bits(in_graph[i]));
     }
   }
-}
-
-TEST_CASE("lstm_block: what lies past max_ts_length reaches no result and no gradient",
-          "[rnn][padding]") {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  size_t poisoned = 0;
-  for (const Case& c : cases()) {
-    if (c.op->name != "lstm_block" || !c.inputs.back()) continue;
-    const std::string& format = c.attributes.text("data_format");
-    const auto length = static_cast<int64_t>(c.inputs.back().at(0));
-    // Calls f(element) for each element past the length.
-    const auto past = [&](const Dims& dims, const auto& f) {
-      const size_t time = format == "TNS" ? 0 : format == "NTS" ? 1 : 2;
-      int64_t inner = 1, size = 1;
-      for (size_t a = 0; a < dims.size(); ++a) {
-        size *= dims[a];
-        if (a > time) inner *= dims[a];
-      }
-      for (int64_t e = 0; e < size; ++e) {
-        if (e / inner % dims[time] >= length) f(e);
-      }
-    };
-    for (const char* backend : {"reference", "cpu"}) {
-      INFO(c.name << " on " << backend);
-      const OpGraph g = graph_of(*c.op, c.attributes, c.inputs);
-      std::vector<Tensor> inputs = c.inputs, cotangents;
-      for (const Var& y : g.present())
-        cotangents.push_back(draw(bind(y.shape(), {}), f64, -1, 1, 60 + cotangents.size()));
-      const auto run = [&] {
-        return results_and_gradients(*c.op, c.attributes, inputs, {.backend = backend},
-                                     &cotangents);
-      };
-      const std::vector<Tensor> clean = run();
-      const auto poison = [&](Tensor& t) {
-        past(t.dims(), [&](int64_t e) {
-          t.mutable_data<double>()[e] = kNaN;
-          ++poisoned;
-        });
-      };
-      poison(inputs[0]);
-      for (Tensor& t : cotangents) poison(t);
-      const std::vector<Tensor> got = run();
-      REQUIRE(got.size() == clean.size());
-      for (size_t i = 0; i < got.size(); ++i) {
-        CAPTURE(i);
-        CHECK(got[i].same_bits(clean[i]));
-        // The seven results, and the gradient by x.
-        if (i <= cotangents.size())
-          past(got[i].dims(), [&](int64_t e) { CHECK(got[i].at(e) == 0); });
-      }
-    }
-  }
-  CHECK(poisoned > 1000);
 }

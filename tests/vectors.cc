@@ -1,13 +1,8 @@
 // The contract's numbers: test vectors of other systems through the engine of `rondo verify`, in
-// every way an op can run, and calls that must be refused. tests/vectors/*/SOURCE.md says where the
-// numbers come from.
-#include <cctype>
-#include <fstream>
-#include <set>
-
+// every way an op can run. tests/vectors/*/SOURCE.md says where the numbers come from; calls that
+// must be refused are in refusals.cc.
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <nlohmann/json.hpp>
 
 #include "../cli/verify.h"
 #include "check_gradient.h"
@@ -16,7 +11,6 @@
 using namespace rondo;
 using namespace rondo::test;
 using namespace rondo::tool;
-using Json = nlohmann::json;
 
 namespace {
 
@@ -58,48 +52,6 @@ SafeTensors any_case() {
   return load_safetensors(kFolder + "/nd4j/000_lstmLayer_fmt_TNS_FWD.safetensors");
 }
 
-// A refused call as a file of vectors.
-SafeTensors as_file(const Json& bad) {
-  SafeTensors f;
-  f.metadata = {{"op", bad.at("op").get<std::string>()}, {"config", bad.at("config").dump()}};
-  for (const auto& [name, shape] : bad.at("shapes").items())
-    f.tensors["in." + name] = draw(shape.get<Dims>(), f64, -1, 1, f.tensors.size());
-  const Json values = bad.value("values", Json::object());
-  for (const auto& [name, value] : values.items()) {
-    const bool one = value.is_number();
-    const auto list =
-        one ? std::vector<double>{value.get<double>()} : value.get<std::vector<double>>();
-    f.tensors["in." + name] =
-        Tensor::of<double>(one ? Dims{} : Dims{static_cast<int64_t>(list.size())}, list);
-  }
-  // Whatever is not named is valid: lengths that are only given by their shape are whole.
-  const auto length = f.tensors.find("in.maxTSLength");
-  if (length != f.tensors.end() && !values.contains("maxTSLength"))
-    length->second = Tensor::full(f64, length->second.dims(), 2);
-  return f;
-}
-
-// Our names of what the words of a reason mean: "yLast batch differs" -> y_last.
-std::set<std::string> named_in(const OpDef& op, const std::string& reason) {
-  std::set<std::string> words, r;
-  std::string word;
-  for (const char c : reason + " ") {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
-      word += c;
-    } else {
-      words.insert(std::exchange(word, ""));
-    }
-  }
-  // A single letter may be a word of the reason.
-  for (const Slot& s : op.parsed.inputs) {
-    if (s.name.size() > 2 && words.count(s.name) != 0) r.insert(s.name);
-  }
-  for (const Alias& a : op.aliases) {
-    if (!a.of.empty() && a.name.size() > 2 && words.count(a.name) != 0) r.insert(a.of);
-  }
-  return r;
-}
-
 }  // namespace
 
 TEST_CASE("vectors: f64 passes in a graph and eagerly, results and gradients", "[vectors]") {
@@ -126,47 +78,6 @@ TEST_CASE("vectors: the half formats pass, but for cases that stand too near to 
   const Totals t = verify_all(both_forms(dtype, {}), kFolder + "/nd4j");
   CHECK(t.passed + t.left_out == 145);
   CHECK(t.passed > 110);
-}
-
-TEST_CASE(
-    "vectors: what must be refused is refused in both forms, by the op and the argument's name",
-    "[vectors]") {
-  std::ifstream file(kFolder + "/nd4j/bad_inputs.json");
-  const Json all = Json::parse(file);
-  const VerifyOptions options = both_forms(f64, {});
-  size_t refused = 0;
-  for (const Json& bad : all) {
-    const auto reason = bad.at("reason").get<std::string>();
-    const SafeTensors content = as_file(bad);
-    const OpDef& op = *op_called(content.metadata.at("op"));
-    for (const bool eager : {false, true}) {
-      INFO(op.name << ": " << reason << (eager ? ", eagerly" : ", in a graph"));
-      try {
-        const VectorCase c = read_vector_case(content, f64);
-        (void)(eager ? run_eager(c, options, false) : run_graph(c, options, false));
-        FAIL_CHECK("it was accepted");
-      } catch (const Error& e) {
-        const std::string text =
-            std::string(e.what()).substr(0, std::string(e.what()).find("\n  signature:"));
-        INFO(e.code() << ": " << text);
-        CHECK(e.code().rfind(op.name + ".", 0) == 0);
-        CHECK(e.fault() == Fault::kArgument);
-        size_t named = 0;
-        for (const Slot& s : op.parsed.inputs)
-          named += text.find(s.name) != std::string::npos ? 1 : 0;
-        for (const AttributeDef& d : op.attributes)
-          named += text.find(d.name) != std::string::npos ? 1 : 0;
-        CHECK(named > 0);
-        const std::set<std::string> meant = named_in(op, reason);
-        const auto is_named = [&](const std::string& name) {
-          return text.find(name) != std::string::npos;
-        };
-        CHECK((meant.empty() || std::any_of(meant.begin(), meant.end(), is_named)));
-        ++refused;
-      }
-    }
-  }
-  CHECK(refused == 2 * 78);
 }
 
 TEST_CASE("verify fails on a wrong result, a wrong gradient, another shape, and names the place",

@@ -171,6 +171,36 @@ Kernel copy_row(std::string op) {
           .prepare = [](const KernelCall& call) { return prepare(call, identity()); }};
 }
 
+// What tile programs have no numbers for: whole numbers, and truth of numbers. Tensor's own
+// conversion, a piece at a time.
+class Convert final : public PreparedKernel {
+ public:
+  void run(const KernelArgs& args) const override {
+    constexpr int64_t kPiece = 1 << 13;
+    const View &x = args.in[0], &y = args.out[0];
+    for_pieces(args.context.team, (x.size() + kPiece - 1) / kPiece, [&](int64_t piece) {
+      const int64_t from = piece * kPiece, n = std::min(kPiece, x.size() - from);
+      const auto at = [from](const View& v) {
+        return v.data + static_cast<size_t>(from) * size_of(v.type->dtype);
+      };
+      const Tensor t = Tensor::view(x.type->dtype, {n}, at(x)).to(y.type->dtype);
+      std::memcpy(at(y), t.raw(), t.bytes());
+    });
+  }
+};
+
+Kernel cast_row() {
+  const Kernel tiles = copy_row("cast");
+  Kernel k = tiles;
+  k.note = "SIMD tiles; whole numbers one by one";
+  k.supports = nullptr;
+  k.prepare = [tiles](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+    if (tiles.supports(call)) return tiles.prepare(call);
+    return std::make_unique<Convert>();
+  };
+  return k;
+}
+
 }  // namespace
 
 void add_elementwise(std::vector<Kernel>& rows) {
@@ -188,7 +218,7 @@ void add_elementwise(std::vector<Kernel>& rows) {
                       }});
   rows.push_back(copy_row("broadcast_to"));
   rows.push_back(copy_row("stop_gradient"));
-  rows.push_back(copy_row("cast"));
+  rows.push_back(cast_row());
 }
 
 }  // namespace rondo::cpu

@@ -32,6 +32,7 @@ namespace {
 // second number.
 constexpr int64_t kLeastWork = 8192;
 constexpr int64_t kTileWork = 1 << 20;
+constexpr double kCallCost = 3;  // of a small product: above Eigen's
 constexpr int64_t kGrain = 16;
 
 constexpr size_t kMostPrimitives = 512;
@@ -235,12 +236,16 @@ void add_matmul_onednn(std::vector<Kernel>& rows) {
   rows.push_back(
       {.name = "cpu.matmul.onednn",
        .op = "matmul",
-       .note = cat("oneDNN: f32 products of ", kLeastWork, " multiplications or more"),
+       .note = cat("oneDNN: f32 products; worth the call from ", kLeastWork, " multiplications on"),
        .supports =
            [](const KernelCall& call) {
-             return all_of_type(call, {f32}) && MatmulShape(call).work() >= kLeastWork;
+             return all_of_type(call, {f32}) && MatmulShape(call).work() > 0;
            },
-       .prepare = [](const KernelCall& call) { return std::make_unique<OneDnnMatmul>(call); }});
+       .prepare = [](const KernelCall& call) { return std::make_unique<OneDnnMatmul>(call); },
+       .cost_of =
+           [](const KernelCall& call) {
+             return MatmulShape(call).work() >= kLeastWork ? 1 : kCallCost;
+           }});
 }
 
 std::string onednn_description() {

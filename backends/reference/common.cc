@@ -37,8 +37,8 @@ int64_t integer_at(const View& v, int64_t i) {
   return v.type->dtype == i32 ? v.as<int32_t>()[i] : v.as<int64_t>()[i];
 }
 
-int64_t integer_in_range(std::string_view what, const View& v, int64_t i, int64_t low,
-                         int64_t high) {
+int64_t integer_in_range(std::string_view what, const View& v, int64_t i, int64_t low, int64_t high,
+                         std::string_view high_is) {
   const int64_t value = integer_at(v, i);
   if (low <= value && value <= high) return value;
   Dims position;
@@ -49,7 +49,7 @@ int64_t integer_in_range(std::string_view what, const View& v, int64_t i, int64_
   const size_t dot = what.rfind('.');
   fail(Fault::kArgument, cat(what, ".range"), "[", what.substr(0, dot), "] ", what.substr(dot + 1),
        position.empty() ? "" : to_string(position), " is ", value, ", but must be in [", low, ", ",
-       high, "]");
+       high, "]", high_is.empty() ? "" : cat("; ", high, " is ", high_is));
 }
 
 }  // namespace rondo::reference

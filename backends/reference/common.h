@@ -81,8 +81,8 @@ void for_each_position(const Dims& dims, F&& f) {
 int64_t integer_at(const View& v, int64_t i);
 
 /// Element i of the operand `what` ("gather.indices"), which must be in [low, high]: else an Error
-/// `what`.range that names position, value and bounds.
-int64_t integer_in_range(std::string_view what, const View& v, int64_t i, int64_t low,
-                         int64_t high);
+/// `what`.range that names position, value and bounds, and says what `high` is if that is given.
+int64_t integer_in_range(std::string_view what, const View& v, int64_t i, int64_t low, int64_t high,
+                         std::string_view high_is = {});
 
 }  // namespace rondo::reference

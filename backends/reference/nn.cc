@@ -21,8 +21,10 @@ void pick(const KernelArgs& a) {
 void check_range(const KernelArgs& a) {
   const View& x = a.in[0];
   const Dims bounds = a.call.dims("bounds");
-  const std::string& what = a.call.attributes.text("what");
-  for (int64_t i = 0; i < x.size(); ++i) integer_in_range(what, x, i, bounds[0], bounds[1]);
+  const std::string &what = a.call.attributes.text("what"),
+                    &high_is = a.call.attributes.text("high_is");
+  for (int64_t i = 0; i < x.size(); ++i)
+    integer_in_range(what, x, i, bounds[0], bounds[1], high_is);
   std::memcpy(a.out[0].data, x.data, x.type->bytes());
 }
 
