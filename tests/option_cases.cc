@@ -339,6 +339,73 @@ void OptionCase::give(const Dims& dims, bool present) {
   inputs.push_back(present ? draw(dims, f64, -1, 1, seed * 100 + inputs.size()) : Tensor());
 }
 
+// ---- the layers beside the contract ----
+
+namespace {
+
+struct LayerWeight {
+  Dims dims;  // of one direction
+  bool optional = false;
+};
+
+// What they share: format, direction, lengths, first states, with or without what is optional.
+std::vector<Factor> with_layer_factors(std::vector<Factor> own) {
+  const std::vector<Factor> all{{"format", kRnnDataFormatNames.size()},
+                                {"direction", kDirectionNames.size()},
+                                {"lengths", 5},
+                                {"steps", 2},
+                                {"batch", 2},
+                                {"first", 2},
+                                {"optional", 2}};
+  own.insert(own.begin(), all.begin(), all.end());
+  return own;
+}
+
+bool cell_layer_allows(const Picked& v) {
+  constexpr size_t kExtraDim = 4;
+  const size_t format = v("format");
+  return lengths_fit(v) && !(format != kOpen && format != 0 && v("direction") == kExtraDim);
+}
+
+// `low`: the numbers of a relu are kept above its kink.
+void fill_cell_layer(OptionCase& c, const Picked& v, const std::vector<LayerWeight>& weights,
+                     size_t states, double low = -1) {
+  const std::string format = name_at(kRnnDataFormatNames, v("format"));
+  const std::string direction = name_at(kDirectionNames, v("direction"));
+  const bool both = direction.rfind("BIDIR", 0) == 0;
+  const int64_t t = steps_of(v), b = batch_of(v);
+  c.set("data_format", format);
+  c.set("direction_mode", direction);
+  const auto give = [&](Dims dims, bool present, bool halves) {
+    if (halves && both) dims.insert(dims.begin(), 2);
+    c.inputs.push_back(present ? draw(dims, f64, low, 1, c.seed * 100 + c.inputs.size())
+                               : Tensor());
+  };
+  give(sequence(format, t, b, kI), true, false);
+  for (const LayerWeight& w : weights) give(w.dims, !w.optional || v("optional") != 0, true);
+  c.give_value(lengths_of(v("lengths"), t, b));
+  for (size_t k = 0; k < states; ++k) give({b, kH}, v("first") != 0, true);
+}
+
+void fill_lstm_layer_norm(OptionCase& c, const Picked& v) {
+  c.set("epsilon", v("epsilon") != 0 ? 0.5 : 1e-2);
+  fill_cell_layer(c, v, {{{kI, 4 * kH}}, {{kH, 4 * kH}}, {{4 * kH}, true}, {{4 * kH}, true}}, 2);
+}
+
+void fill_gru_layer_norm(OptionCase& c, const Picked& v) {
+  c.set("epsilon", v("epsilon") != 0 ? 0.5 : 1e-2);
+  const LayerWeight vector{{3 * kH}, true};
+  fill_cell_layer(c, v, {{{kI, 3 * kH}}, {{kH, 3 * kH}}, vector, vector, vector, vector}, 1);
+}
+
+void fill_ind_rnn(OptionCase& c, const Picked& v) {
+  const bool relu = v("activation") == 0;
+  c.set("activation", relu ? "RELU" : "TANH");
+  fill_cell_layer(c, v, {{{kI, kH}}, {{kH}}, {{kH}, true}}, 1, relu ? 0.1 : -1);
+}
+
+}  // namespace
+
 const std::vector<Family>& families() {
   static const std::vector<Family> kFamilies{
       {"gru", {{"batch", 2}, {"ru_bias", 2}, {"c_bias", 2}}, fill_gru},
@@ -374,6 +441,21 @@ const std::vector<Family>& families() {
         {"batch", 2}},
        fill_rnn,
        rnn_allows},
+      {"lstm_layer_norm", with_layer_factors({{"epsilon", 2}}), fill_lstm_layer_norm,
+       cell_layer_allows},
+      {"gru_layer_norm", with_layer_factors({{"epsilon", 2}}), fill_gru_layer_norm,
+       cell_layer_allows},
+      {"min_gru", with_layer_factors({}),
+       [](OptionCase& c, const Picked& v) {
+         fill_cell_layer(c, v, {{{kI, 2 * kH}}, {{2 * kH}, true}}, 1);
+       },
+       cell_layer_allows},
+      {"min_lstm", with_layer_factors({}),
+       [](OptionCase& c, const Picked& v) {
+         fill_cell_layer(c, v, {{{kI, 3 * kH}}, {{3 * kH}, true}}, 1);
+       },
+       cell_layer_allows},
+      {"ind_rnn", with_layer_factors({{"activation", 2}}), fill_ind_rnn, cell_layer_allows},
   };
   return kFamilies;
 }

@@ -105,12 +105,14 @@ TEST_CASE("recurrent ops: padding that holds NaN reaches no result and no gradie
         c.op->signature(attributes_of(*c.op, {.inputs = {}, .attributes = c.attributes}));
     const AttributeValue* direction = c.attributes.find("direction_mode");
     const Padding p{lengths, c.inputs[0].dims()[axis_of(s.inputs[0], "T").value()],
-                    direction != nullptr && *direction->get<std::string>() == "BWD"};
+                    c.op->name == "lstm_layer" && direction != nullptr &&
+                        *direction->get<std::string>() == "BWD"};
     for (const char* backend : {"reference", "cpu"}) {
       INFO(c.name << " on " << backend);
       poisoned[c.op->name] += check_padding(c, p, s, backend);
     }
   }
   for (const auto& [op, n] : poisoned) WARN(op << ": " << n << " elements of padding held NaN");
-  for (const char* op : {"lstm_layer", "lstm_block", "rnn"}) CHECK(poisoned[op] > 300);
+  for (const char* op : {"lstm_layer", "lstm_block", "rnn", "lstm_layer_norm", "min_gru"})
+    CHECK(poisoned[op] > 200);
 }
