@@ -29,7 +29,7 @@ std::string where(const Site& site) {
 class ChainFinder {
  public:
   explicit ChainFinder(const LiveGraph& g)
-      : g_(g), seen_(static_cast<size_t>(g.subgraph().graph.size())) {}
+      : g_(g), seen_(static_cast<size_t>(g.subgraph().graph.size())), covered_(g.values()) {}
 
   // All chains that are long enough, the longest first, then those that end first.
   std::vector<Tuple> run() {
@@ -45,12 +45,11 @@ class ChainFinder {
     std::vector<Tuple> chains;
     for (const auto& [kind, values] : alike) {
       if (values.size() < kFewestRolledSteps) continue;
-      std::set<Value> covered;
       for (size_t k = values.size(); k-- > kFewestRolledSteps - 1;) {
-        if (covered.count(values[k]) != 0) continue;
+        if (covered_[g_.index(values[k])]) continue;
         Tuple chain = longest_from(values[k]);
         if (chain.size() <= kFewestRolledSteps) continue;
-        covered.insert(chain.begin(), chain.end());
+        for (size_t i = 1; i < chain.size(); ++i) covered_[g_.index(chain[i])] = true;
         chains.push_back(std::move(chain));
       }
     }
@@ -85,14 +84,15 @@ class ChainFinder {
     }
     return v;
   }
-  // v and what the path leads to from there, again and again; first value first.
+  // v and what the path leads to from there, again and again; first value first. It ends where
+  // another chain begins: else there were one of each length, and as many walks as steps.
   Tuple chain_along(const std::vector<Hop>& path, Value v) const {
     Tuple chain{v};
     for (;;) {
       const Value next = follow(path, chain.back());
       if (!next || g_.type(next) != g_.type(v)) break;
       chain.push_back(next);
-      if (!alike(next, v)) break;  // the first state
+      if (!alike(next, v) || covered_[g_.index(next)]) break;  // the first state
     }
     std::reverse(chain.begin(), chain.end());
     return chain;
@@ -137,7 +137,8 @@ class ChainFinder {
   }
 
   const LiveGraph& g_;
-  std::vector<int> seen_;
+  std::vector<int> seen_;      // by node
+  std::vector<bool> covered_;  // by value: whether a chain found before leads through it
   int round_ = 0;
 };
 
@@ -145,8 +146,8 @@ class ChainFinder {
 
 class Roller {
  public:
-  Roller(const LiveGraph& g, const Slices& s, size_t whole)
-      : g_(g), s_(s), whole_(whole), role_(static_cast<size_t>(g.subgraph().graph.size())) {}
+  Roller(const LiveGraph& g, const Slices& s)
+      : g_(g), s_(s), role_(static_cast<size_t>(g.subgraph().graph.size())) {}
 
   // The new subgraph; none, and `why`, when something stands against it.
   std::optional<Subgraph> run(std::string* why) {
@@ -192,7 +193,7 @@ class Roller {
       const size_t index = todo.back();
       todo.pop_back();
       for (const Inner& i : n.operands) need(i);
-      in_order_[n.ids[0]] = index;
+      in_order_.emplace(n.ids[0], index);
       if (s_.level({n.ids[1], 0}) < 1) continue;
       for (const int32_t id : n.ids) {
         if (id < 0) continue;
@@ -229,12 +230,7 @@ class Roller {
       for (const Inner& i : n.operands) ok = ok && (i.kind != Kind::kShared || before(i.outer));
     }
     if (!ok) return "what a step takes from outside depends on other steps";
-    const Subgraph& s = g_.subgraph();
-    for (size_t k = whole_; k < s.outputs.size(); ++k) {
-      if (role_[static_cast<size_t>(s.outputs[k].node)] == Role::kStep)
-        return "a gradient by a value inside of it is asked for";
-    }
-    for (const Value v : s.inputs) {
+    for (const Value v : g_.subgraph().inputs) {
       if (role_[static_cast<size_t>(v.node)] == Role::kStep) return "an input stands inside of it";
     }
     return {};
@@ -360,13 +356,20 @@ class Roller {
     for (const Sequence& q : s_.sequences()) in.xs.push_back(sequence(r, q));
     if (in.xs.empty()) in.steps = static_cast<int64_t>(s_.steps());
 
-    // Results that only the end needs are final states; all others are outputs of each step.
+    // Results that only the end needs are final states; all others are outputs of each step. The
+    // states are outputs whether they are needed or not: so the loop of a gradient and that of the
+    // values are one, whatever each uses, and what neither does is pruned.
     std::vector<std::pair<size_t, int32_t>> ys;
-    for (const auto& [result, at] : used_) {
-      const bool last_only = std::find(at.begin(), at.end(), true) == at.end() - 1;
-      if (!last_only || state_of(result.first, result.second) == static_cast<size_t>(-1))
-        ys.push_back(result);
+    for (const size_t k : order) {
+      const Inner& i = s_.states()[k].next_inner;
+      if (i.kind == Kind::kNode) ys.emplace_back(i.index, i.slot);
     }
+    for (const auto& [result, at] : used_) {
+      if (std::find(ys.begin(), ys.end(), result) == ys.end()) ys.push_back(result);
+    }
+    const auto last_only = [](const std::vector<bool>& at) {
+      return std::find(at.begin(), at.end(), true) == at.end() - 1;
+    };
     const Node& last = g_.node(s_.chain().back().node);
     const SiteScope site(last.site);
     const RecurrenceResult result =
@@ -413,7 +416,7 @@ class Roller {
         Vars& all = results[id];
         all.resize(g_.node(id).outputs.size());
         all[static_cast<size_t>(slot)] =
-            y == ys.end()
+            last_only(at) && state_of(node, slot) != static_cast<size_t>(-1)
                 ? result.finals[place[state_of(node, slot)]]
                 : squeeze(slice(result.ys[static_cast<size_t>(y - ys.begin())], 0, time, time + 1),
                           0);
@@ -424,10 +427,10 @@ class Roller {
 
   const LiveGraph& g_;
   const Slices& s_;
-  size_t whole_;
-  std::vector<Role> role_;              // by node
-  std::map<int32_t, size_t> of_step_;   // which StepNode a node is
-  std::map<int32_t, size_t> in_order_;  // the StepNodes by their node in the first step
+  std::vector<Role> role_;             // by node
+  std::map<int32_t, size_t> of_step_;  // which StepNode a node is
+  std::set<std::pair<int32_t, size_t>>
+      in_order_;  // the StepNodes behind their nodes in the first step, which two may share
   std::map<std::pair<size_t, int32_t>, std::vector<bool>>
       used_;  // by StepNode and slot: at which steps
 };
@@ -443,7 +446,7 @@ bool is_worth_it(const LiveGraph& g, const Slices& s) {
 
 // One loop, the longest that can be rolled; none when there is none.
 std::optional<Subgraph> roll_one(const Subgraph& s, RollLog* log, size_t whole) {
-  const LiveGraph g(s);
+  const LiveGraph g(s, whole);
   std::optional<Subgraph> best;
   size_t best_steps = 0, best_states = 0;
   std::string done, left;
@@ -455,7 +458,7 @@ std::optional<Subgraph> roll_one(const Subgraph& s, RollLog* log, size_t whole) 
     if (fits && !is_worth_it(g, slices)) continue;
     if (fits && best && slices.states().size() >= best_states) continue;
     std::optional<Subgraph> made;
-    if (fits) made = Roller(g, slices, whole).run(&why);
+    if (fits) made = Roller(g, slices).run(&why);
     const std::string what = cat(slices.steps(), " steps of ", g.node(chain.back().node).op->name,
                                  where(g.node(chain[1].node).site));
     if (!made) {

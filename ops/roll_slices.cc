@@ -31,16 +31,21 @@ std::optional<Cut> cut_of(const LiveGraph& g, Value v) {
     return std::nullopt;
   Shape rest = of;
   rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(axis));
-  if (rest != g.type(v).shape) return std::nullopt;
+  if (rest != g.type(v).shape || g.stays(squeezed.id) || g.stays(cut.id)) return std::nullopt;
   return Cut{cut.inputs[0], static_cast<int64_t>(axis), bounds[0].constant()};
 }
 
 }  // namespace
 
-LiveGraph::LiveGraph(const Subgraph& s) : s_(s), ids_(live_nodes(s)) {
+LiveGraph::LiveGraph(const Subgraph& s, size_t whole)
+    : s_(s), ids_(live_nodes(s)), stays_(static_cast<size_t>(s.graph.size())) {
   for (int32_t i = 0; i < s.graph.size(); ++i) {
     first_.push_back(values_);
     values_ += s.graph.node(i).outputs.size();
+  }
+  for (size_t k = whole; k < s.outputs.size(); ++k) {
+    const Value v = s.outputs[k];
+    if (v && !is_leaf(s.graph.node(v.node))) stays_[static_cast<size_t>(v.node)] = true;
   }
 }
 
@@ -67,7 +72,11 @@ void Slices::find_levels() {
   level_.assign(g_.values(), -1);
   std::map<Value, int32_t> place;
   for (size_t k = 0; k < chain_.size(); ++k) place[chain_[k]] = static_cast<int32_t>(k);
-  for (const int32_t id : g_.ids()) {
+  // What was made before v_0 does not need it, and what was made after v_T is no part of a step.
+  const auto& ids = g_.ids();
+  for (auto it = std::lower_bound(ids.begin(), ids.end(), chain_.front().node);
+       it != ids.end() && *it <= chain_.back().node; ++it) {
+    const int32_t id = *it;
     const Node& n = g_.node(id);
     int32_t level = -1;
     for (const Value v : n.inputs) {
@@ -138,6 +147,9 @@ bool Slices::unify_state(const Tuple& t, Inner* inner) {
 
 bool Slices::same_kind(const Tuple& t) {
   const Node& a = g_.node(t[0].node);
+  for (const Value v : t) {
+    if (v && g_.stays(v.node)) return fail("a gradient by a value inside of it is asked for");
+  }
   for (const Value v : t) {
     if (!v) continue;
     const Node& b = g_.node(v.node);
@@ -216,9 +228,11 @@ bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
     sequences_.push_back(std::move(s));
     return true;
   }
-  const bool leaves =
-      std::all_of(t.begin(), t.end(), [&](Value v) { return v && is_leaf(g_.node(v.node)); });
-  if (leaves) {
+  const auto all = [&](const auto& holds) { return std::all_of(t.begin(), t.end(), holds); };
+  const bool leaves = all([&](Value v) { return v && is_leaf(g_.node(v.node)); });
+  const bool whole = all([](Value v) { return static_cast<bool>(v); });
+  const bool staying = !all([&](Value v) { return !v || !g_.stays(v.node); });
+  if (leaves || (whole && staying)) {
     for (const Value v : t) {
       if (g_.type(v) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
     }

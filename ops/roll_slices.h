@@ -47,7 +47,8 @@ struct Sequence {
 /// The nodes of a graph that outputs need, with what is asked of them again and again.
 class LiveGraph {
  public:
-  explicit LiveGraph(const Subgraph& s);
+  /// Outputs from number `whole` on must stay on the way from the inputs to the other outputs.
+  LiveGraph(const Subgraph& s, size_t whole);
   const Subgraph& subgraph() const { return s_; }
   const Node& node(int32_t id) const { return s_.graph.node(id); }
   const ValueType& type(Value v) const { return s_.graph.type(v); }
@@ -56,11 +57,14 @@ class LiveGraph {
     return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
   }
   size_t values() const { return values_; }
+  /// Whether a node other than an input must stay: nothing may be computed past it.
+  bool stays(int32_t id) const { return stays_[static_cast<size_t>(id)]; }
 
  private:
   const Subgraph& s_;
   std::vector<int32_t> ids_;
   std::vector<size_t> first_;
+  std::vector<bool> stays_;  // by node
   size_t values_ = 0;
 };
 
