@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <map>
 
+#include <rondo/autodiff/rolled.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/ops/elementwise.h>
-#include <rondo/ops/roll.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo {
@@ -236,27 +236,6 @@ class Backward final : public GradContext {
   const Node* node_ = nullptr;
 };
 
-// The same values with loops that the user unrolled as recurrences, whose gradient is one node
-// instead of a loop back; the values themselves where there is none.
-void roll_loops(Graph g, Vars* outputs, Vars* wrt) {
-  Subgraph s{g, {}, {}};
-  for (const Vars* list : {outputs, wrt}) {
-    for (const Var& v : *list) s.outputs.push_back(v.value());
-  }
-  for (const int32_t id : live_nodes(s)) {
-    const Node& n = g.node(id);
-    if (n.op == &placeholder_op() || n.op == &variable_op()) s.inputs.push_back({id, 0});
-  }
-  const auto rolled = roll(s, nullptr, outputs->size());
-  if (!rolled) return;
-  Vars leaves;
-  for (const Value v : s.inputs) leaves.push_back(g.var(v));
-  const Vars now = inline_subgraph(*rolled, g, leaves);
-  const auto middle = now.begin() + static_cast<std::ptrdiff_t>(outputs->size());
-  outputs->assign(now.begin(), middle);
-  wrt->assign(middle, now.end());
-}
-
 }  // namespace
 
 Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
@@ -282,7 +261,8 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
            cotangents[k].type().str(), ", its output ", outputs[k].type().str());
     }
   }
-  if (!g.has_parent()) roll_loops(g, &own_outputs, &own_wrt);
+  refuse_rolled(g, own_wrt, own_outputs);
+  if (!g.has_parent()) roll_between(g, &own_wrt, &own_outputs);
   return Backward(g).run(own_outputs, cotangents, own_wrt);
 }
 

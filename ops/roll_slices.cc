@@ -10,8 +10,6 @@
 namespace rondo::roll_internal {
 namespace {
 
-bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
-
 // A value that is one slice of another along an axis, the axis gone: reshape(slice(x, axis, i,
 // i+1)).
 struct Cut {
@@ -43,9 +41,17 @@ LiveGraph::LiveGraph(const Subgraph& s, size_t whole)
     first_.push_back(values_);
     values_ += s.graph.node(i).outputs.size();
   }
+  if (whole >= s.outputs.size()) return;
+  reached_.resize(stays_.size());
   for (size_t k = whole; k < s.outputs.size(); ++k) {
-    const Value v = s.outputs[k];
-    if (v && !is_leaf(s.graph.node(v.node))) stays_[static_cast<size_t>(v.node)] = true;
+    const auto id = static_cast<size_t>(s.outputs[k].node);
+    reached_[id] = true;
+    stays_[id] = !is_leaf(s.graph.node(s.outputs[k].node));
+  }
+  for (const int32_t id : ids_) {
+    for (const Value v : node(id).inputs) {
+      if (v && reached_[static_cast<size_t>(v.node)]) reached_[static_cast<size_t>(id)] = true;
+    }
   }
 }
 
@@ -233,8 +239,13 @@ bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
   const bool whole = all([](Value v) { return static_cast<bool>(v); });
   const bool staying = !all([&](Value v) { return !v || !g_.stays(v.node); });
   if (leaves || (whole && staying)) {
-    for (const Value v : t) {
-      if (g_.type(v) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+    const Dim difference = g_.type(t[0]).shape.empty() ? Dim(-1) : g_.type(t[0]).shape[0] - rows();
+    if (difference.is_constant() && difference.constant() != 0)
+      return fail(cat("each step has a ", g_.type(t[0]).str(),
+                      " of its own, which does not hold a row for each of its sequences"));
+    for (size_t k = 1; k < t.size(); ++k) {
+      if (g_.type(t[k]) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+      if (t[k] == t[k - 1]) return fail("some of its steps share an input, others do not");
     }
     *inner = {Inner::Kind::kSequence, sequences_.size()};
     sequences_.push_back({t});
