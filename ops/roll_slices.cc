@@ -10,6 +10,8 @@
 namespace rondo::roll_internal {
 namespace {
 
+constexpr int kMostShifts = 3;
+
 // A value that is one slice of another along an axis, the axis gone: reshape(slice(x, axis, i,
 // i+1)).
 struct Cut {
@@ -189,6 +191,11 @@ bool Slices::unify_nodes(const Tuple& t, Inner* inner) {
   if (!same_kind(t)) return false;
   *inner = {Inner::Kind::kNode, nodes_.size(), t[0].slot};
   StepNode made;
+  // A value of another loop leads to that of the step before, and so on to its beginning.
+  const auto later = known_nodes_.find({t[1].node, t[2].node});
+  if (later != known_nodes_.end()) made.shifts = nodes_[later->second.index].shifts + 1;
+  if (made.shifts > kMostShifts)
+    return fail(cat("its steps read the ", g_.node(t[0].node).op->name, " of another loop"));
   for (const Value v : t) made.ids.push_back(v ? v.node : -1);
   nodes_.push_back(std::move(made));
   known_nodes_[key] = *inner;

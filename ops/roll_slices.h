@@ -27,7 +27,8 @@ struct Inner {
 /// A node of the body, and which node of the graph it is at each step; -1: none.
 struct StepNode {
   std::vector<int32_t> ids;
-  std::vector<Inner> operands;
+  std::vector<Inner> operands = {};
+  int shifts = 0;  ///< how many others are the same nodes, a step later each
 };
 
 struct State {

@@ -490,5 +490,34 @@ TEST_CASE("gradients that are asked for twice share the loop", "[roll]") {
   CHECK(p.g.size() - once < 30);
 }
 
+TEST_CASE("a loop on a loop of many steps neither overflows nor takes for ever", "[roll]") {
+  constexpr int64_t kLong = 1500;
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kLong, kB, kH}), w = g.placeholder("w", f64, {kH, kH});
+  Var a = g.placeholder("h0", f64, {kB, kH}), b = a;
+  for (int64_t t = 0; t < kLong; ++t) {
+    a = tanh(matmul(a, w) + at_time(x, t));
+    b = sigmoid(matmul(b, w) * a);
+  }
+  CHECK(count_of(*Session(g).plan({b}), "recurrence") == 2);
+}
+
+TEST_CASE("steps have one number in explain() only if their constants are the same", "[roll]") {
+  constexpr int64_t kWide = 12;  // longer than what is printed of a tensor
+  std::set<std::string> numbers;
+  for (const uint64_t seed : {1, 1, 2}) {
+    Graph g;
+    const Var h0 = g.placeholder("h0", f64, {kB, kWide});
+    const auto r = recurrence({.states = {h0}, .steps = kT},
+                              [&](const Vars& s, const Vars&, const Vars&) -> RecurrenceStep {
+                                const Tensor scale = draw({1, kWide}, f64, -1, 1, seed);
+                                return {.states = {tanh(s[0] * s[0].graph().constant(scale))}};
+                              });
+    for (const std::string& one : recurrences(Session(g).explain({r.finals[0]})))
+      numbers.insert(one);
+  }
+  CHECK(numbers.size() == 2);
+}
+
 }  // namespace
 }  // namespace rondo::test
