@@ -3,14 +3,78 @@
 #include <algorithm>
 #include <map>
 
+#include <rondo/autodiff/rolled.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/ops/elementwise.h>
-#include <rondo/ops/roll.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo {
 namespace {
+
+// A sum of cotangents of one value. What slices of it send back is zeros around a piece each: the
+// pieces are joined, for T sums of the whole would cost T times the whole.
+class Total {
+ public:
+  void add(const Var& d) {
+    if (!take_piece(d)) rest_ = rest_ ? rest_ + d : d;
+  }
+
+  Var var(const ValueType& type) const {
+    if (pieces_.empty()) return rest_;
+    const auto axis = static_cast<int64_t>(axis_);
+    const Dim& whole = type.shape[axis_];
+    Vars parts;
+    const auto zeros = [&](const Dim& width) {
+      Shape s = type.shape;
+      s[axis_] = width;
+      parts.push_back(fill(pieces_.begin()->second.graph(), type.dtype, s, 0));
+    };
+    int64_t at = 0;
+    for (const auto& [begin, piece] : pieces_) {
+      if (begin > at) zeros(begin - at);
+      parts.push_back(piece);
+      at = end_of(begin, piece);
+    }
+    if (whole != Dim(at)) zeros(whole - at);
+    const auto& [begin, only] = *pieces_.begin();
+    const Var joined = pieces_.size() > 1 ? concat(parts, axis)
+                                          : pad(only, axis, begin, whole - end_of(begin, only));
+    return rest_ ? rest_ + joined : joined;
+  }
+
+ private:
+  int64_t end_of(int64_t begin, const Var& piece) const {
+    return begin + piece.shape()[axis_].constant();
+  }
+  bool take_piece(const Var& d) {
+    const Node& n = d.node();
+    if (n.op->name != "pad") return false;
+    const size_t axis = axis_index(n.attributes.integer("axis"), d.rank());
+    const Dim& before = n.attributes.shape("amounts")[0];
+    const Var piece = d.graph().var(n.inputs[0]);
+    if (!before.is_constant() || !piece.shape()[axis].is_constant()) return false;
+    if (pieces_.empty()) axis_ = axis;
+    if (axis != axis_) return false;
+    const int64_t begin = before.constant(), end = end_of(begin, piece);
+    const auto next = pieces_.lower_bound(begin);
+    if (next != pieces_.end() && next->first == begin && end_of(begin, next->second) == end) {
+      next->second = next->second + piece;
+      return true;
+    }
+    if (next != pieces_.end() && next->first < end) return false;
+    if (next != pieces_.begin()) {
+      const auto& [begins, before_it] = *std::prev(next);
+      if (end_of(begins, before_it) > begin) return false;
+    }
+    pieces_.emplace_hint(next, begin, piece);
+    return true;
+  }
+
+  Var rest_;
+  size_t axis_ = 0;
+  std::map<int64_t, Var> pieces_;  // by where they begin along the axis
+};
 
 class Backward final : public GradContext {
  public:
@@ -82,10 +146,7 @@ class Backward final : public GradContext {
     }
   }
 
-  void accumulate(Value v, const Var& d) {
-    Var& sum = cotangent_[v];
-    sum = sum ? sum + d : d;
-  }
+  void accumulate(Value v, const Var& d) { cotangent_[v].add(d); }
 
   // Passes cotangents back through the nodes of [begin, end), last one first.
   void back(int32_t begin, int32_t end) {
@@ -97,7 +158,7 @@ class Backward final : public GradContext {
         const Value v{i, static_cast<int32_t>(k)};
         const auto it = cotangent_.find(v);
         if (it == cotangent_.end()) continue;
-        g[k] = it->second;
+        g[k] = it->second.var(graph_.type(v));
         any = true;
         const auto w = wanted_.find(v);
         if (w != wanted_.end()) w->second = g[k];
@@ -170,31 +231,10 @@ class Backward final : public GradContext {
 
   Graph graph_;
   std::vector<bool> depends_;
-  std::map<Value, Var> cotangent_;
+  std::map<Value, Total> cotangent_;
   std::map<Value, Var> wanted_;
   const Node* node_ = nullptr;
 };
-
-// The same values with loops that the user unrolled as recurrences, whose gradient is one node
-// instead of a loop back; the values themselves where there is none.
-void roll_loops(Graph g, Vars* outputs, Vars* wrt) {
-  Subgraph s{g, {}, {}};
-  for (const Vars* list : {outputs, wrt}) {
-    for (const Var& v : *list) s.outputs.push_back(v.value());
-  }
-  for (const int32_t id : live_nodes(s)) {
-    const Node& n = g.node(id);
-    if (n.op == &placeholder_op() || n.op == &variable_op()) s.inputs.push_back({id, 0});
-  }
-  const auto rolled = roll(s, nullptr, outputs->size());
-  if (!rolled) return;
-  Vars leaves;
-  for (const Value v : s.inputs) leaves.push_back(g.var(v));
-  const Vars now = inline_subgraph(*rolled, g, leaves);
-  const auto middle = now.begin() + static_cast<std::ptrdiff_t>(outputs->size());
-  outputs->assign(now.begin(), middle);
-  wrt->assign(middle, now.end());
-}
 
 }  // namespace
 
@@ -221,7 +261,8 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
            cotangents[k].type().str(), ", its output ", outputs[k].type().str());
     }
   }
-  if (!g.has_parent()) roll_loops(g, &own_outputs, &own_wrt);
+  refuse_rolled(g, own_wrt, own_outputs);
+  if (!g.has_parent()) roll_between(g, &own_wrt, &own_outputs);
   return Backward(g).run(own_outputs, cotangents, own_wrt);
 }
 

@@ -12,7 +12,8 @@ namespace rondo {
 
 /// d loss / d w for each w of `wrt`, in w's shape and dtype; zeros where the loss does not depend
 /// on w. `loss` is a float scalar. Errors: a path through an operand that refuses gradients, by
-/// name. Source: reverse accumulation, Linnainmaa (1970).
+/// name; a w in or behind an unrolled loop that an earlier gradient, on which `loss` depends, took
+/// as a whole (gradients.wrt.rolled). Source: reverse accumulation, Linnainmaa (1970).
 Vars gradients(const Var& loss, const Vars& wrt, Site at = Site::here());
 
 /// sum over k of cotangents[k] . d outputs[k] / d w, for each w of `wrt`; a null Var where nothing

@@ -16,6 +16,7 @@ struct GraphData {
   std::vector<std::pair<Value, Value>>
       captures;                     // values, not Vars: a graph must not keep itself alive
   std::map<Value, Value> captured;  // value of the parent -> placeholder here
+  std::vector<Graph::StandIn> stand_ins;
   int64_t streams = 0;
   uint64_t seed = 0;
 };
@@ -273,6 +274,9 @@ int64_t Graph::next_stream() {
 }
 void Graph::reserve_streams(int64_t next) { data_->streams = std::max(data_->streams, next); }
 int64_t Graph::streams() const { return data_->streams; }
+
+const std::vector<Graph::StandIn>& Graph::stand_ins() const { return data_->stand_ins; }
+void Graph::add_stand_in(StandIn s) { data_->stand_ins.push_back(std::move(s)); }
 
 Graph& Graph::set_seed(uint64_t seed) {
   data_->seed = seed;

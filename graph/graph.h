@@ -161,6 +161,14 @@ class Graph {
   Var adopt(const Var& v, std::string_view op_for_errors);
   /// Numbers for random streams: 0, 1, 2, ...
   int64_t next_stream();
+  /// Nodes [begin, end) that were made to stand for others, whose values they have: what is built
+  /// on them does not depend on those.
+  struct StandIn {
+    int32_t begin = 0, end = 0;
+    std::vector<bool> of;  ///< by node
+  };
+  const std::vector<StandIn>& stand_ins() const;
+  void add_stand_in(StandIn s);
   void reserve_streams(
       int64_t next);  ///< as a loaded graph does, so that old streams are not given again
   int64_t streams() const;

@@ -69,6 +69,18 @@ Direction run(const Var& x, const Vars& init, const Cell& cell, const LayerOptio
                  s[k].type().str());
         }
         output = static_cast<bool>(next.output);
+        if (output && (next.output.rank() == 0 || !(next.output.dim(0) == xs[0].dim(0))))
+          fail(Fault::kArgument, "layer.cell.output", label(o), "the cell's output is ",
+               next.output.type().str(),
+               ", but its first axis must be the rows of x; per_row(v) gives the rows of a Var "
+               "around the cell");
+        const bool flat = o.data_format != RnnDataFormat::TNS;
+        if (output && (flat ? next.output.rank() != 2
+                            : o.direction_mode == BIDIR_CONCAT && next.output.rank() < 2))
+          fail(Fault::kArgument, "layer.cell.output", label(o), "the cell's output is ",
+               next.output.type().str(), ", but must be [B,",
+               flat ? "I] in data_format " : "...,I] in ",
+               flat ? format_of(o) : "BIDIR_CONCAT, which joins its last axis");
         return {.states = std::move(next.state), .ys = output ? Vars{next.output} : Vars{}};
       },
       at);

@@ -45,9 +45,9 @@ struct LayerResult {
 /// modes, start at each row's own last step; y_t stands at t. Past a row's end y is 0, and what x
 /// holds there (NaN included) reaches no result and no gradient; a row of length 0 keeps its first
 /// states. y: BIDIR_CONCAT joins the last axis, BIDIR_SUM adds, BIDIR_EXTRA_DIM gives [T,2,B,...]
-/// (TNS only). Errors: layer.x.rank, layer.init.*, layer.cell.state, layer.backward.missing,
-/// layer.lengths.range (when it runs), layer.data_format.direction. Gradients: x, init, and
-/// whatever else the cell uses.
+/// (TNS only). Errors: layer.x.rank, layer.init.*, layer.cell.state, layer.cell.output,
+/// layer.backward.missing, layer.lengths.range (when it runs), layer.data_format.direction.
+/// Gradients: x, init, and whatever else the cell uses.
 LayerResult layer(const Var& x, const Vars& init, const Cell& cell,
                   const LayerOptions& options = {}, Site at = Site::here());
 

@@ -401,6 +401,10 @@ Var ask(OpenBody& b, std::vector<OpenBody::Operand>& list, const Var& v, const S
   if (v.graph() == b.graph)
     fail(Fault::kArgument, cat(what, ".value.body"), "[", what, "] got ", v.type().str(),
          " of the body itself; give a Var of the graph around it");
+  if (!(v.graph() == b.graph.parent()) && b.graph.parent().has_parent())
+    fail(Fault::kArgument, cat(what, ".value.outer"), "[", what, "] got ", v.type().str(),
+         " from outside of the body around this one, whose rows are others; write ", what,
+         "(v) in that body, and give its result here");
   bool fits = v.rank() >= extent.size();
   for (size_t a = 0; fits && a < extent.size(); ++a) {
     const Dim difference = v.shape()[a] - extent[a];

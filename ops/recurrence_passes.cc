@@ -482,17 +482,27 @@ Subgraph prune_recurrences(const Subgraph& s) {
     if (n.body == nullptr) return {};
     if (!is_recurrence(n)) return r.copy(n, r.inputs(n), bodies(n.body));
     const RecurrenceLayout l(n);
-    // Outputs of the body that nothing reads any more.
+    // Outputs of the body that nothing reads any more go; `from`: which old result a new one is.
     Subgraph body = *n.body;
-    const auto unused = [&](size_t result) {
-      return r.uses({n.id, static_cast<int32_t>(result)}) == 0;
+    body.outputs.resize(l.states);
+    std::vector<size_t> from;
+    size_t ys = 0;
+    const auto used = [&](size_t result) {
+      return r.uses({n.id, static_cast<int32_t>(result)}) != 0;
     };
     for (size_t i = 0; i < l.ys; ++i) {
-      if (unused(i)) body.outputs[l.states + i] = Value{};
+      if (!used(i)) continue;
+      body.outputs.push_back(n.body->outputs[l.states + i]);
+      from.push_back(i);
+      ++ys;
     }
+    for (size_t i = 0; i < l.states; ++i) from.push_back(l.final_of(i));
     for (size_t i = 0; i < l.sums; ++i) {
-      if (unused(l.sum_of(i))) body.outputs[l.states + l.ys + i] = Value{};
+      if (!used(l.sum_of(i))) continue;
+      body.outputs.push_back(n.body->outputs[l.states + l.ys + i]);
+      from.push_back(l.sum_of(i));
     }
+    for (size_t i = 0; i < l.states; ++i) from.push_back(l.trajectory_of(i));
     body = *bodies(std::make_shared<Subgraph>(body));
     std::set<Value> read(body.outputs.begin(), body.outputs.end());
     for (const int32_t id : live_nodes(body)) {
@@ -515,7 +525,11 @@ Subgraph prune_recurrences(const Subgraph& s) {
     Rebuilder clean(parts.body);
     for (const int32_t id : clean.live()) clean.copy(clean.node(id));
     parts.body = clean.finish();
-    return parts.make(r.graph(), n);
+    parts.ys = ys;
+    const Vars made = parts.make(r.graph(), n);
+    Vars results(n.outputs.size());
+    for (size_t k = 0; k < from.size(); ++k) results[from[k]] = made[k];
+    return results;
   });
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <functional>
 #include <set>
-#include <unordered_map>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
@@ -17,136 +16,16 @@ namespace {
 using namespace roll_internal;
 using Kind = Inner::Kind;
 
-bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
-
 std::string where(const Site& site) {
   return site.file == nullptr ? "" : cat(" at ", site.file, ":", site.line);
 }
-
-// ---- chains: where a value leads to the next of its kind
-// -------------------------------------------
-
-class ChainFinder {
- public:
-  explicit ChainFinder(const LiveGraph& g)
-      : g_(g), seen_(static_cast<size_t>(g.subgraph().graph.size())) {}
-
-  // All chains that are long enough, the longest first, then those that end first.
-  std::vector<Tuple> run() {
-    std::unordered_map<size_t, std::vector<Value>> alike;
-    for (const int32_t id : g_.ids()) {
-      const Node& n = g_.node(id);
-      if (n.inputs.empty() || n.body) continue;
-      for (size_t k = 0; k < n.outputs.size(); ++k) {
-        const Value v{id, static_cast<int32_t>(k)};
-        if (n.outputs[k].present && !n.outputs[k].shape.empty()) alike[kind_of(v)].push_back(v);
-      }
-    }
-    std::vector<Tuple> chains;
-    for (const auto& [kind, values] : alike) {
-      if (values.size() < kFewestRolledSteps) continue;
-      std::set<Value> covered;
-      for (size_t k = values.size(); k-- > kFewestRolledSteps - 1;) {
-        if (covered.count(values[k]) != 0) continue;
-        Tuple chain = longest_from(values[k]);
-        if (chain.size() <= kFewestRolledSteps) continue;
-        covered.insert(chain.begin(), chain.end());
-        chains.push_back(std::move(chain));
-      }
-    }
-    std::sort(chains.begin(), chains.end(), [](const Tuple& a, const Tuple& b) {
-      return a.size() != b.size() ? a.size() > b.size() : a.back() < b.back();
-    });
-    return chains;
-  }
-
- private:
-  struct Hop {
-    const OpDef* op;
-    size_t operand;
-  };
-  static constexpr size_t kFarthest = 400;  // nodes that are looked at around a value
-  static constexpr int kTries = 16;         // of its kind that are tried as the one before
-
-  size_t kind_of(Value v) const {
-    const Node& n = g_.node(v.node);
-    return std::hash<std::string>()(cat(n.op->name, v.slot, g_.type(v).str()));
-  }
-  bool alike(Value a, Value b) const {
-    const Node &m = g_.node(a.node), &n = g_.node(b.node);
-    return a.slot == b.slot && m.op == n.op && g_.type(a) == g_.type(b) &&
-           m.attributes == n.attributes;
-  }
-  Value follow(const std::vector<Hop>& path, Value v) const {
-    for (const Hop& h : path) {
-      const Node& n = g_.node(v.node);
-      if (n.op != h.op || h.operand >= n.inputs.size() || !n.inputs[h.operand]) return {};
-      v = n.inputs[h.operand];
-    }
-    return v;
-  }
-  // v and what the path leads to from there, again and again; first value first.
-  Tuple chain_along(const std::vector<Hop>& path, Value v) const {
-    Tuple chain{v};
-    for (;;) {
-      const Value next = follow(path, chain.back());
-      if (!next || g_.type(next) != g_.type(v)) break;
-      chain.push_back(next);
-      if (!alike(next, v)) break;  // the first state
-    }
-    std::reverse(chain.begin(), chain.end());
-    return chain;
-  }
-  // Breadth first over what v needs: each value of its kind might be the step before.
-  Tuple longest_from(Value v) {
-    struct Visit {
-      Value value;
-      size_t from;
-      size_t operand;
-    };
-    ++round_;
-    std::vector<Visit> visits{{v, 0, 0}};
-    Tuple best;
-    int tries = 0;
-    for (size_t at = 0; at < visits.size() && at < kFarthest && tries < kTries; ++at) {
-      const Value here = visits[at].value;
-      if (at != 0 && alike(here, v)) {
-        ++tries;
-        std::vector<Hop> path;
-        for (size_t k = at; k != 0; k = visits[k].from)
-          path.push_back({g_.node(visits[visits[k].from].value.node).op, visits[k].operand});
-        std::reverse(path.begin(), path.end());
-        // A sum of many terms is no loop.
-        if (path.size() == 1 && path[0].op->name == "add") continue;
-        Tuple chain = chain_along(path, v);
-        if (chain.size() > best.size()) best = std::move(chain);
-      }
-      const Node& n = g_.node(here.node);
-      for (size_t i = 0; i < n.inputs.size(); ++i) {
-        const Value of = n.inputs[i];
-        // By node: two results of one node lead to the same operands, but may end chains of their
-        // own.
-        if (!of || is_leaf(g_.node(of.node))) continue;
-        int& seen = seen_[static_cast<size_t>(of.node)];
-        if (seen == round_ && !alike(of, v)) continue;
-        seen = round_;
-        visits.push_back({of, at, i});
-      }
-    }
-    return best;
-  }
-
-  const LiveGraph& g_;
-  std::vector<int> seen_;
-  int round_ = 0;
-};
 
 // ---- one loop, rolled --------------------------------------------------------------------------
 
 class Roller {
  public:
-  Roller(const LiveGraph& g, const Slices& s, size_t whole)
-      : g_(g), s_(s), whole_(whole), role_(static_cast<size_t>(g.subgraph().graph.size())) {}
+  Roller(const LiveGraph& g, const Slices& s)
+      : g_(g), s_(s), role_(static_cast<size_t>(g.subgraph().graph.size())) {}
 
   // The new subgraph; none, and `why`, when something stands against it.
   std::optional<Subgraph> run(std::string* why) {
@@ -192,7 +71,7 @@ class Roller {
       const size_t index = todo.back();
       todo.pop_back();
       for (const Inner& i : n.operands) need(i);
-      in_order_[n.ids[0]] = index;
+      in_order_.emplace(n.ids[0], index);
       if (s_.level({n.ids[1], 0}) < 1) continue;
       for (const int32_t id : n.ids) {
         if (id < 0) continue;
@@ -229,12 +108,11 @@ class Roller {
       for (const Inner& i : n.operands) ok = ok && (i.kind != Kind::kShared || before(i.outer));
     }
     if (!ok) return "what a step takes from outside depends on other steps";
-    const Subgraph& s = g_.subgraph();
-    for (size_t k = whole_; k < s.outputs.size(); ++k) {
-      if (role_[static_cast<size_t>(s.outputs[k].node)] == Role::kStep)
-        return "a gradient by a value inside of it is asked for";
+    for (const int32_t id : g_.ids()) {
+      if (g_.stays(id) && role_[static_cast<size_t>(id)] == Role::kAfter)
+        return "a gradient by a value behind it is asked for";
     }
-    for (const Value v : s.inputs) {
+    for (const Value v : g_.subgraph().inputs) {
       if (role_[static_cast<size_t>(v.node)] == Role::kStep) return "an input stands inside of it";
     }
     return {};
@@ -360,13 +238,20 @@ class Roller {
     for (const Sequence& q : s_.sequences()) in.xs.push_back(sequence(r, q));
     if (in.xs.empty()) in.steps = static_cast<int64_t>(s_.steps());
 
-    // Results that only the end needs are final states; all others are outputs of each step.
+    // Results that only the end needs are final states; all others are outputs of each step. The
+    // states are outputs whether they are needed or not: so the loop of a gradient and that of the
+    // values are one, whatever each uses, and what neither does is pruned.
     std::vector<std::pair<size_t, int32_t>> ys;
-    for (const auto& [result, at] : used_) {
-      const bool last_only = std::find(at.begin(), at.end(), true) == at.end() - 1;
-      if (!last_only || state_of(result.first, result.second) == static_cast<size_t>(-1))
-        ys.push_back(result);
+    for (const size_t k : order) {
+      const Inner& i = s_.states()[k].next_inner;
+      if (i.kind == Kind::kNode) ys.emplace_back(i.index, i.slot);
     }
+    for (const auto& [result, at] : used_) {
+      if (std::find(ys.begin(), ys.end(), result) == ys.end()) ys.push_back(result);
+    }
+    const auto last_only = [](const std::vector<bool>& at) {
+      return std::find(at.begin(), at.end(), true) == at.end() - 1;
+    };
     const Node& last = g_.node(s_.chain().back().node);
     const SiteScope site(last.site);
     const RecurrenceResult result =
@@ -413,7 +298,7 @@ class Roller {
         Vars& all = results[id];
         all.resize(g_.node(id).outputs.size());
         all[static_cast<size_t>(slot)] =
-            y == ys.end()
+            last_only(at) && state_of(node, slot) != static_cast<size_t>(-1)
                 ? result.finals[place[state_of(node, slot)]]
                 : squeeze(slice(result.ys[static_cast<size_t>(y - ys.begin())], 0, time, time + 1),
                           0);
@@ -424,10 +309,10 @@ class Roller {
 
   const LiveGraph& g_;
   const Slices& s_;
-  size_t whole_;
-  std::vector<Role> role_;              // by node
-  std::map<int32_t, size_t> of_step_;   // which StepNode a node is
-  std::map<int32_t, size_t> in_order_;  // the StepNodes by their node in the first step
+  std::vector<Role> role_;             // by node
+  std::map<int32_t, size_t> of_step_;  // which StepNode a node is
+  std::set<std::pair<int32_t, size_t>>
+      in_order_;  // the StepNodes behind their nodes in the first step, which two may share
   std::map<std::pair<size_t, int32_t>, std::vector<bool>>
       used_;  // by StepNode and slot: at which steps
 };
@@ -441,32 +326,60 @@ bool is_worth_it(const LiveGraph& g, const Slices& s) {
          });
 }
 
+// The longest end of a chain whose steps are alike: two loops one after the other, the second from
+// where the first stopped, are one chain. Empty when its last few steps differ too.
+Tuple end_that_fits(const LiveGraph& g, const Tuple& chain) {
+  const auto from = [&](size_t first) {
+    return Tuple(chain.begin() + static_cast<std::ptrdiff_t>(first), chain.end());
+  };
+  size_t differ = 0, alike = chain.size() - 1 - kFewestRolledSteps;
+  if (alike == 0 || !Slices(g, from(alike)).match()) return {};
+  while (alike - differ > 1) {
+    const size_t middle = differ + (alike - differ) / 2;
+    (Slices(g, from(middle)).match() ? alike : differ) = middle;
+  }
+  return from(alike);
+}
+
 // One loop, the longest that can be rolled; none when there is none.
 std::optional<Subgraph> roll_one(const Subgraph& s, RollLog* log, size_t whole) {
-  const LiveGraph g(s);
+  const LiveGraph g(s, whole);
   std::optional<Subgraph> best;
   size_t best_steps = 0, best_states = 0;
   std::string done, left;
-  for (const Tuple& chain : ChainFinder(g).run()) {
+  const auto what = [&](const Slices& of) {
+    return cat(of.steps(), " steps of ", g.node(of.chain().back().node).op->name,
+               where(g.node(of.chain()[1].node).site));
+  };
+  for (const Tuple& chain : chains_of(g)) {
     if (best && chain.size() - 1 < best_steps) break;
-    Slices slices(g, chain);
+    std::optional<Slices> slices(std::in_place, g, chain);
     std::string why;
-    const bool fits = slices.match();
-    if (fits && !is_worth_it(g, slices)) continue;
-    if (fits && best && slices.states().size() >= best_states) continue;
+    bool fits = slices->match();
+    if (!fits) {
+      why = cat(what(*slices), ": ", slices->why());
+      if (const Tuple end = end_that_fits(g, chain); !end.empty()) {
+        slices.emplace(g, end);
+        fits = slices->match() && slices->steps() > best_steps;
+      }
+    }
+    if (fits && !is_worth_it(g, *slices)) continue;
+    if (fits && slices->steps() == best_steps && slices->states().size() >= best_states) continue;
     std::optional<Subgraph> made;
-    if (fits) made = Roller(g, slices, whole).run(&why);
-    const std::string what = cat(slices.steps(), " steps of ", g.node(chain.back().node).op->name,
-                                 where(g.node(chain[1].node).site));
+    if (fits) {
+      std::string problem;
+      made = Roller(g, *slices).run(&problem);
+      why = cat(what(*slices), ": ", problem);
+    }
     if (!made) {
-      if (left.empty()) left = cat(what, ": ", fits ? why : slices.why());
+      if (left.empty()) left = why;
       continue;
     }
     best = std::move(made);
-    best_steps = slices.steps();
-    best_states = slices.states().size();
-    done = cat(what, " -> recurrence of ", best_states, best_states == 1 ? " state" : " states",
-               slices.reverse() ? ", in reverse" : "");
+    best_steps = slices->steps();
+    best_states = slices->states().size();
+    done = cat(what(*slices), " -> recurrence of ", best_states,
+               best_states == 1 ? " state" : " states", slices->reverse() ? ", in reverse" : "");
   }
   if (log != nullptr && best) log->rolled.push_back(done);
   if (log != nullptr && !best && !left.empty()) log->left.push_back(left);

@@ -24,8 +24,9 @@ struct RollLog {
 inline constexpr size_t kFewestRolledSteps = 4;
 
 /// The subgraph with its unrolled loops as recurrences; none when it has none. Outputs from number
-/// `whole` on are values that stay what they are: no loop is rolled that computes one inside. A
-/// function of the subgraph's structure alone.
+/// `whole` on are values by which the others are differentiated: they and the way through them
+/// stay, and so does a loop that they need or that needs none of them. A function of the subgraph's
+/// structure alone.
 std::optional<Subgraph> roll(const Subgraph& s, RollLog* log = nullptr,
                              size_t whole = static_cast<size_t>(-1));
 

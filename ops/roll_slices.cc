@@ -10,7 +10,7 @@
 namespace rondo::roll_internal {
 namespace {
 
-bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
+constexpr int kMostShifts = 3;
 
 // A value that is one slice of another along an axis, the axis gone: reshape(slice(x, axis, i,
 // i+1)).
@@ -31,16 +31,29 @@ std::optional<Cut> cut_of(const LiveGraph& g, Value v) {
     return std::nullopt;
   Shape rest = of;
   rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(axis));
-  if (rest != g.type(v).shape) return std::nullopt;
+  if (rest != g.type(v).shape || g.stays(squeezed.id) || g.stays(cut.id)) return std::nullopt;
   return Cut{cut.inputs[0], static_cast<int64_t>(axis), bounds[0].constant()};
 }
 
 }  // namespace
 
-LiveGraph::LiveGraph(const Subgraph& s) : s_(s), ids_(live_nodes(s)) {
+LiveGraph::LiveGraph(const Subgraph& s, size_t whole)
+    : s_(s), ids_(live_nodes(s)), stays_(static_cast<size_t>(s.graph.size())) {
   for (int32_t i = 0; i < s.graph.size(); ++i) {
     first_.push_back(values_);
     values_ += s.graph.node(i).outputs.size();
+  }
+  if (whole >= s.outputs.size()) return;
+  reached_.resize(stays_.size());
+  for (size_t k = whole; k < s.outputs.size(); ++k) {
+    const auto id = static_cast<size_t>(s.outputs[k].node);
+    reached_[id] = true;
+    stays_[id] = !is_leaf(s.graph.node(s.outputs[k].node));
+  }
+  for (const int32_t id : ids_) {
+    for (const Value v : node(id).inputs) {
+      if (v && reached_[static_cast<size_t>(v.node)]) reached_[static_cast<size_t>(id)] = true;
+    }
   }
 }
 
@@ -67,7 +80,11 @@ void Slices::find_levels() {
   level_.assign(g_.values(), -1);
   std::map<Value, int32_t> place;
   for (size_t k = 0; k < chain_.size(); ++k) place[chain_[k]] = static_cast<int32_t>(k);
-  for (const int32_t id : g_.ids()) {
+  // What was made before v_0 does not need it, and what was made after v_T is no part of a step.
+  const auto& ids = g_.ids();
+  for (auto it = std::lower_bound(ids.begin(), ids.end(), chain_.front().node);
+       it != ids.end() && *it <= chain_.back().node; ++it) {
+    const int32_t id = *it;
     const Node& n = g_.node(id);
     int32_t level = -1;
     for (const Value v : n.inputs) {
@@ -139,6 +156,9 @@ bool Slices::unify_state(const Tuple& t, Inner* inner) {
 bool Slices::same_kind(const Tuple& t) {
   const Node& a = g_.node(t[0].node);
   for (const Value v : t) {
+    if (v && g_.stays(v.node)) return fail("a gradient by a value inside of it is asked for");
+  }
+  for (const Value v : t) {
     if (!v) continue;
     const Node& b = g_.node(v.node);
     if (v.slot != t[0].slot || a.op != b.op || is_leaf(b))
@@ -171,6 +191,11 @@ bool Slices::unify_nodes(const Tuple& t, Inner* inner) {
   if (!same_kind(t)) return false;
   *inner = {Inner::Kind::kNode, nodes_.size(), t[0].slot};
   StepNode made;
+  // A value of another loop leads to that of the step before, and so on to its beginning.
+  const auto later = known_nodes_.find({t[1].node, t[2].node});
+  if (later != known_nodes_.end()) made.shifts = nodes_[later->second.index].shifts + 1;
+  if (made.shifts > kMostShifts)
+    return fail(cat("its steps read the ", g_.node(t[0].node).op->name, " of another loop"));
   for (const Value v : t) made.ids.push_back(v ? v.node : -1);
   nodes_.push_back(std::move(made));
   known_nodes_[key] = *inner;
@@ -216,11 +241,18 @@ bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
     sequences_.push_back(std::move(s));
     return true;
   }
-  const bool leaves =
-      std::all_of(t.begin(), t.end(), [&](Value v) { return v && is_leaf(g_.node(v.node)); });
-  if (leaves) {
-    for (const Value v : t) {
-      if (g_.type(v) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+  const auto all = [&](const auto& holds) { return std::all_of(t.begin(), t.end(), holds); };
+  const bool leaves = all([&](Value v) { return v && is_leaf(g_.node(v.node)); });
+  const bool whole = all([](Value v) { return static_cast<bool>(v); });
+  const bool staying = !all([&](Value v) { return !v || !g_.stays(v.node); });
+  if (leaves || (whole && staying)) {
+    const Dim difference = g_.type(t[0]).shape.empty() ? Dim(-1) : g_.type(t[0]).shape[0] - rows();
+    if (difference.is_constant() && difference.constant() != 0)
+      return fail(cat("each step has a ", g_.type(t[0]).str(),
+                      " of its own, which does not hold a row for each of its sequences"));
+    for (size_t k = 1; k < t.size(); ++k) {
+      if (g_.type(t[k]) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+      if (t[k] == t[k - 1]) return fail("some of its steps share an input, others do not");
     }
     *inner = {Inner::Kind::kSequence, sequences_.size()};
     sequences_.push_back({t});

@@ -27,7 +27,8 @@ struct Inner {
 /// A node of the body, and which node of the graph it is at each step; -1: none.
 struct StepNode {
   std::vector<int32_t> ids;
-  std::vector<Inner> operands;
+  std::vector<Inner> operands = {};
+  int shifts = 0;  ///< how many others are the same nodes, a step later each
 };
 
 struct State {
@@ -44,10 +45,13 @@ struct Sequence {
   int64_t axis = 0, begin = 0, stride = 1;
 };
 
+inline bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
+
 /// The nodes of a graph that outputs need, with what is asked of them again and again.
 class LiveGraph {
  public:
-  explicit LiveGraph(const Subgraph& s);
+  /// Outputs from number `whole` on must stay on the way from the inputs to the other outputs.
+  LiveGraph(const Subgraph& s, size_t whole);
   const Subgraph& subgraph() const { return s_; }
   const Node& node(int32_t id) const { return s_.graph.node(id); }
   const ValueType& type(Value v) const { return s_.graph.type(v); }
@@ -56,13 +60,21 @@ class LiveGraph {
     return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
   }
   size_t values() const { return values_; }
+  /// Whether a node other than an input must stay: nothing may be computed past it.
+  bool stays(int32_t id) const { return stays_[static_cast<size_t>(id)]; }
+  /// Whether a node needs one of those outputs; without any, every node counts.
+  bool reached(int32_t id) const { return reached_.empty() || reached_[static_cast<size_t>(id)]; }
 
  private:
   const Subgraph& s_;
   std::vector<int32_t> ids_;
   std::vector<size_t> first_;
+  std::vector<bool> stays_, reached_;  // by node
   size_t values_ = 0;
 };
+
+/// The chains v_0 ... v_T of carried values that are long enough to be loops, the longest first.
+std::vector<Tuple> chains_of(const LiveGraph& g);
 
 /// Lays the steps of a chain v_0 ... v_T upon each other.
 class Slices {

@@ -38,7 +38,11 @@ size_t fingerprint(const Subgraph& body) {
       if (v) meet(v.node);
     }
     text += n.op->name;
-    for (const auto& [name, value] : n.attributes.items()) text += cat(" ", name, "=", value.str());
+    for (const auto& [name, value] : n.attributes.items()) {
+      text += cat(" ", name, "=", value.str());
+      const auto* t = value.get<Tensor>();  // long ones are printed without their elements
+      if (t != nullptr && *t) text.append(reinterpret_cast<const char*>(t->raw()), t->bytes());
+    }
     for (const Value v : n.inputs) text += v ? cat(" ", met.at(v.node), ".", v.slot) : " -";
     for (const ValueType& t : n.outputs) text += cat(" ", t.str());
     const size_t number = met.size();

@@ -238,9 +238,9 @@ void BoundPlan::infer_types() {
       }
     }
     const Attributes bound = bind_attributes(n.attributes, binding_);
-    if (n.body) continue;  // check_undecided has spoken for the call that it comes from
     const std::vector<ValueType> out =
-        infer_call(*n.op, bound, in, n.name, n.site, nullptr, nullptr);
+        infer_call(*n.op, bound, in, n.name, n.site, n.body.get(), nullptr);
+    if (n.body) continue;  // whose own symbols its results may name
     for (size_t k = 0; k < out.size(); ++k) {
       const TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
       if (out[k].present && out[k].shape != to_shape(t.dims)) {

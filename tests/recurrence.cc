@@ -12,6 +12,7 @@
 
 #include <rondo/graph/print.h>
 #include <rondo/graph/verify.h>
+#include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence_passes.h>
@@ -398,6 +399,71 @@ TEST_CASE("rows are fixed by whatever has them", "[recurrence]") {
                  });
   const Tensor y = Session(g).run(r.ys[0], {{p, Tensor::full(f64, {2, 3}, 1.5)}});
   CHECK(y == Tensor::full(f64, {3, 2, 3}, 3));
+}
+
+// A recurrence in a recurrence; `inside`: what the inner one makes of m [B,H], a Var around both.
+Tensor run_nested(const std::function<Var(const Vars& s, const Var& m, const Vars& rows)>& inside,
+                  bool as_operand, bool in_the_middle) {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {6, 3, 4}), m = g.placeholder("m", f64, {3, 4});
+  const Var h0 = g.placeholder("h0", f64, {3, 4}), end = g.placeholder("end", i32, {3});
+  const auto r =
+      recurrence({.states = {h0}, .xs = {x}, .end = end},
+                 [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                   const Var here = in_the_middle ? per_row(m) : m;
+                   const auto inner = recurrence(
+                       {.states = {s[0]}, .per_row = as_operand ? Vars{here} : Vars{}, .steps = 2},
+                       [&](const Vars& states, const Vars&, const Vars& rows) -> RecurrenceStep {
+                         return {.states = {tanh(inside(states, here, rows))}};
+                       });
+                   return {.states = {inner.finals[0] + xs[0]}};
+                 });
+  return Session(g).run(r.finals[0], {{x, draw({6, 3, 4}, f64, -1, 1, 1)},
+                                      {m, draw({3, 4}, f64, -1, 1, 2)},
+                                      {h0, draw({3, 4}, f64, -1, 1, 3)},
+                                      {end, Tensor::of<int32_t>({3}, {2, 6, 4})}});
+}
+
+TEST_CASE("a body within a body gets a row of its own, or an error", "[recurrence]") {
+  const auto operand = [](const Vars& s, const Var&, const Vars& rows) { return s[0] + rows[0]; };
+  const auto asked = [](const Vars& s, const Var& m, const Vars&) { return s[0] + per_row(m); };
+  CHECK(run_nested(operand, true, true) == run_nested(asked, false, true));
+  const auto code = [](const auto& f) -> std::string {
+    try {
+      f();
+    } catch (const Error& e) {
+      return e.code();
+    }
+    return "";
+  };
+  // m has a row for each sequence, the body in the middle only those that run at its step.
+  CHECK(code([&] { run_nested(asked, false, false); }) == "per_row.value.outer");
+  CHECK(code([&] { run_nested(operand, true, false); }) == "recurrence.operands.dim");
+}
+
+TEST_CASE("a layer names the output of a cell that does not fit", "[recurrence]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {5, 3, 4}), h0 = g.placeholder("h0", f64, {3, 4});
+  const auto code = [&](const std::function<Var(Var h)>& output, rnn::LayerOptions o) {
+    const rnn::Cell cell = [&](const Var& x, Vars s) -> rnn::Step {
+      const Var h = tanh(s[0] + x);
+      return {.output = output(h), .state = {h}};
+    };
+    o.backward = cell;
+    const Var in = o.data_format == RnnDataFormat::NTS ? transpose(x, {1, 0, 2}) : x;
+    try {
+      rnn::layer(in, {h0}, cell, o);
+    } catch (const Error& e) {
+      return e.code();
+    }
+    return std::string();
+  };
+  const auto flat = [](const Var& h) { return sum(h, {.axes = {1}}); };
+  CHECK(code(flat, {}).empty());
+  CHECK(code(flat, {.data_format = RnnDataFormat::NTS}) == "layer.cell.output");
+  CHECK(code(flat, {.direction_mode = BIDIR_CONCAT}) == "layer.cell.output");
+  CHECK(code([](const Var& h) { return sum(h); }, {}) == "layer.cell.output");
+  CHECK(code([&](const Var&) { return h0; }, {}) == "layer.cell.output");
 }
 
 }  // namespace

@@ -340,5 +340,184 @@ TEST_CASE("a gradient by a value in the middle of a loop keeps the loop", "[roll
   CHECK(distance(got[0], want) < 1e-14);
 }
 
+// h_t = tanh(h_{t-1} w + x_t), step by step.
+struct Plain {
+  Graph g;
+  Var x, w, h0;
+  Vars xs, h;  // of each step
+  std::vector<Feed> feeds;
+  explicit Plain(const std::function<Var(const Plain&, int64_t t)>& read = {}) {
+    x = g.placeholder("x", f64, {kT, kB, kH});
+    w = g.placeholder("w", f64, {kH, kH});
+    h0 = g.placeholder("h0", f64, {kB, kH});
+    for (const Var& v : {x, w, h0})
+      feeds.emplace_back(v, draw(bind(v.shape(), {}), f64, -1, 1, feeds.size() + 1));
+    for (int64_t t = 0; t < kT; ++t) {
+      xs.push_back(read ? read(*this, t) : at_time(x, t));
+      h.push_back(tanh(matmul(t == 0 ? h0 : h.back(), w) + xs.back()));
+    }
+  }
+  std::vector<Tensor> run(const Vars& fetches) const {
+    return Session(g, {}, one_thread()).run(fetches, feeds);
+  }
+};
+
+TEST_CASE("a gradient by what a step reads passes through it", "[roll]") {
+  SECTION("slices of a sequence") {
+    Plain p;
+    const Vars d = gradients(sum(p.h.back()), {p.xs[2], p.x, p.xs[5]});
+    const std::vector<Tensor> got = p.run({d[0], at_time(d[1], 2), d[2], at_time(d[1], 5)});
+    CHECK(distance(got[0], got[1]) < 1e-14);
+    CHECK(distance(got[2], got[3]) < 1e-14);
+    CHECK(std::abs(got[0].at(0)) > 1e-6);
+  }
+  SECTION("what is computed of them, and what is the same at each step") {
+    for (const bool shared : {false, true}) {
+      Plain p([shared](const Plain& l, int64_t t) {
+        return shared ? l.h0 * 2 : matmul(at_time(l.x, t), l.w);
+      });
+      const Vars d = gradients(sum(p.h.back()), {p.xs[2], p.xs[4]});
+      Vars by{p.xs[2], p.xs[4]};
+      by.insert(by.end(), p.h.begin(), p.h.end());  // which keeps the loop
+      const Vars all = gradients(sum(p.h.back()), by);
+      const std::vector<Tensor> got = p.run({d[0], all[0], d[1], all[1]});
+      CHECK(distance(got[0], got[1]) < 1e-14);
+      CHECK(distance(got[2], got[3]) < 1e-14);
+      CHECK(std::abs(got[0].at(0)) > 1e-6);
+    }
+  }
+}
+
+TEST_CASE("nodes that only the first step shares do not confuse the others", "[roll]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kT, kB, kH}), w = g.placeholder("w", f64, {kH, kH});
+  const Var h0 = g.placeholder("h0", f64, {kB, kH}), first = tanh(h0);
+  Var h = h0;
+  for (int64_t t = 0; t < kT; ++t) {
+    const Var a = t == 0 ? first : tanh(h), b = t == 0 ? first : tanh(h);
+    h = sigmoid(matmul(a, w) + at_time(x, t) * b);
+  }
+  std::vector<Feed> feeds;
+  for (const Var& v : {x, w, h0})
+    feeds.emplace_back(v, draw(bind(v.shape(), {}), f64, -1, 1, feeds.size()));
+  Session rolled(g, {}, one_thread());
+  CHECK(count_of(*rolled.plan({h}), "recurrence") == 1);
+  const Tensor want = Session(g, {.optimize = false}, one_thread()).run(h, feeds);
+  CHECK(distance(rolled.run(h, feeds), want) < 1e-14);
+}
+
+TEST_CASE("the loop of the values and that of a gradient are one, whatever each uses", "[roll]") {
+  Plain p;
+  const Var loss = sum(p.h.back() * p.h.back());
+  const Vars fetches{loss, stacked(p.h), gradients(loss, {p.w})[0]};
+  CHECK(count_of(*Session(p.g).plan(fetches), "recurrence") == 2);
+}
+
+TEST_CASE("a gradient of each step's result adds no whole sequences up", "[roll]") {
+  Plain p;
+  Var loss;
+  for (const Var& h : p.h) loss = loss ? loss + sum(sin(h)) : sum(sin(h));
+  const auto plan = Session(p.g).plan({gradients(loss, {p.w})[0]});
+  CHECK(count_of(*plan, "recurrence") == 2);
+  CHECK(count_of(*plan, "pad") == 0);
+}
+
+TEST_CASE("loops one after the other are rolled each for itself", "[roll]") {
+  for (const bool same_weights : {false, true}) {
+    Graph g;
+    const Var x = g.placeholder("x", f64, {kT, kB, kH}), y = g.placeholder("y", f64, {kT, kB, kH});
+    const Var w = g.placeholder("w", f64, {kH, kH});
+    const Var v = same_weights ? w : g.placeholder("v", f64, {kH, kH});
+    const Var h0 = g.placeholder("h0", f64, {kB, kH});
+    Var h = h0;
+    for (int64_t t = 0; t < kT; ++t) h = tanh(matmul(h, w) + at_time(x, t));
+    for (int64_t t = 0; t + 1 < kT; ++t) h = tanh(matmul(h, v) + at_time(y, t));
+    const Vars d = gradients(sum(h * h), {w, v, x, y, h0});
+    Vars fetches{h};
+    fetches.insert(fetches.end(), d.begin(), d.end());
+    std::vector<Feed> feeds;
+    for (const Var& p : g.placeholders())
+      feeds.emplace_back(p, draw(bind(p.shape(), {}), f64, -1, 1, feeds.size()));
+    Session s(g, {}, one_thread());
+    CHECK(count_of(*s.plan({h}), "recurrence") == 2);
+    CHECK(count_of(*s.plan(fetches), "recurrence") == 4);
+    CHECK(check_gradients(g, {h}, feeds).problems.empty());
+    CHECK(distance(s.run(h, feeds), Session(g, {.optimize = false}).run(h, feeds)) < 1e-14);
+  }
+}
+
+TEST_CASE("a gradient of a gradient by a value of a rolled loop is refused, not 0", "[roll]") {
+  Var before;
+  Plain p([&](const Plain& l, int64_t t) {
+    if (t == 0) before = sin(l.x);
+    return at_time(before, t);
+  });
+  const Var after = p.h.back() * 2, loss = sum(after * after);
+  const auto of = [&](const Vars& by) {
+    const Var d = gradients(loss, by)[0];
+    return sum(d * d);
+  };
+  for (const Var& v : {p.h[2], p.xs[2], after}) {
+    try {
+      gradients(of({p.w}), {v});
+      FAIL("not refused");
+    } catch (const Error& e) {
+      CHECK(e.code() == "gradients.wrt.rolled");
+      CHECK(std::string(e.what()).find("name it among the values") != std::string::npos);
+    }
+    // What it says to do is right.
+    const Var d = gradients(of({p.w, v}), {v})[0];
+    CHECK(std::abs(p.run({d})[0].at(0)) > 1e-6);
+  }
+  // By leaves and by what stands before the loop it is there.
+  const Vars d = gradients(of({p.w}), {p.w, p.x, p.h0, before});
+  for (const Tensor& t : p.run(d)) CHECK(std::abs(t.at(0)) > 1e-6);
+}
+
+TEST_CASE("gradients that are asked for twice share the loop", "[roll]") {
+  Plain p;
+  const Var loss = sum(p.h.back());
+  gradients(loss, {p.w});
+  const int32_t once = p.g.size();
+  const auto recurrences = [&] {
+    size_t n = 0;
+    for (int32_t i = 0; i < p.g.size(); ++i) n += p.g.node(i).op->name == "recurrence" ? 1 : 0;
+    return n;
+  };
+  CHECK(recurrences() == 2);
+  gradients(loss, {p.w});
+  CHECK(recurrences() == 3);  // the loop back is made again, and merged when it is compiled
+  CHECK(p.g.size() - once < 30);
+}
+
+TEST_CASE("a loop on a loop of many steps neither overflows nor takes for ever", "[roll]") {
+  constexpr int64_t kLong = 1500;
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kLong, kB, kH}), w = g.placeholder("w", f64, {kH, kH});
+  Var a = g.placeholder("h0", f64, {kB, kH}), b = a;
+  for (int64_t t = 0; t < kLong; ++t) {
+    a = tanh(matmul(a, w) + at_time(x, t));
+    b = sigmoid(matmul(b, w) * a);
+  }
+  CHECK(count_of(*Session(g).plan({b}), "recurrence") == 2);
+}
+
+TEST_CASE("steps have one number in explain() only if their constants are the same", "[roll]") {
+  constexpr int64_t kWide = 12;  // longer than what is printed of a tensor
+  std::set<std::string> numbers;
+  for (const uint64_t seed : {1, 1, 2}) {
+    Graph g;
+    const Var h0 = g.placeholder("h0", f64, {kB, kWide});
+    const auto r = recurrence({.states = {h0}, .steps = kT},
+                              [&](const Vars& s, const Vars&, const Vars&) -> RecurrenceStep {
+                                const Tensor scale = draw({1, kWide}, f64, -1, 1, seed);
+                                return {.states = {tanh(s[0] * s[0].graph().constant(scale))}};
+                              });
+    for (const std::string& one : recurrences(Session(g).explain({r.finals[0]})))
+      numbers.insert(one);
+  }
+  CHECK(numbers.size() == 2);
+}
+
 }  // namespace
 }  // namespace rondo::test
