@@ -179,7 +179,7 @@ int verify_each_kernel(const Arguments& a, const std::vector<std::string>& files
   fmt::print(kRow, "kernel", "op", "dtype", "passed", "failed", "left out");
   size_t passed = 0, failed = 0;
   bool enough = true;
-  std::string absent;
+  std::string absent, unproven;
   Json rows = Json::array();
   for (const KernelResult& r : results) {
     for (const std::string& p : r.problems) fmt::print("{}: failed: {}\n", r.kernel, p);
@@ -189,7 +189,10 @@ int verify_each_kernel(const Arguments& a, const std::vector<std::string>& files
     } else {
       absent += " " + r.kernel;
     }
-    if (r.occurs && !r.proven()) enough = false;
+    if (r.occurs && !r.proven()) {
+      enough = false;
+      if (r.failed == 0) unproven += " " + r.kernel;
+    }
     passed += r.passed;
     failed += r.failed;
     rows.push_back({{"kernel", r.kernel},
@@ -202,6 +205,7 @@ int verify_each_kernel(const Arguments& a, const std::vector<std::string>& files
                     {"problems", r.problems}});
   }
   if (!absent.empty()) fmt::print("no case holds the op of:{}\n", absent);
+  if (!unproven.empty()) fmt::print("no case could run on:{}\n", unproven);
   if (!a.json.empty()) {
     Json all = json_of(a);
     all.update({{"passed", passed}, {"failed", failed}, {"kernels", rows}});

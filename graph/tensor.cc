@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <sstream>
 
 #include <rondo/graph/checked.h>
 
@@ -164,5 +165,17 @@ void Tensor::check_count(int64_t got) const {
     fail(Fault::kArgument, "tensor.values.count", "shape ", to_string(dims_), " holds ", count_,
          " elements, got ", got, " values");
 }
+
+std::string to_string(const Tensor& t) {
+  if (!t) return "no tensor";
+  constexpr int64_t kShown = 24;
+  std::ostringstream s;
+  s << name_of(t.dtype()) << to_string(t.dims()) << " {";
+  for (int64_t i = 0; i < std::min(t.size(), kShown); ++i) s << (i == 0 ? "" : ", ") << t.at(i);
+  s << (t.size() > kShown ? ", ...}" : "}");
+  return s.str();
+}
+
+std::ostream& operator<<(std::ostream& s, const Tensor& t) { return s << to_string(t); }
 
 }  // namespace rondo

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <initializer_list>
+#include <iosfwd>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <rondo/graph/dim.h>
@@ -97,6 +99,10 @@ class Tensor {
   const std::byte* data_ = nullptr;
   bool writable_ = false;  // the buffer is ours
 };
+
+/// For people: "f32[2,3] {1, 2, 3, 4, 5, 6}"; of more than 24 elements the first ones and "...".
+std::string to_string(const Tensor& t);
+std::ostream& operator<<(std::ostream& s, const Tensor& t);
 
 /// 64-byte aligned memory, shared.
 std::shared_ptr<std::byte> allocate_aligned(size_t bytes);

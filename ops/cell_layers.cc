@@ -20,7 +20,8 @@ struct Weight {
   std::string name, axes;  // axes of one direction, as a signature writes them
   bool optional = false;
 };
-using Step = rnn::Step (*)(const Call& c, const Vars& weights, const Var& x, const Vars& states);
+using StepFunction = rnn::Step (*)(const Call& c, const Vars& weights, const Var& x,
+                                   const Vars& states);
 
 // All that makes one layer differ from another.
 struct Row {
@@ -28,7 +29,7 @@ struct Row {
   int64_t gates;  // that the first weight holds side by side
   std::vector<Weight> weights;
   std::vector<std::string> states;  // "h", "c"; the first is the output
-  Step step;
+  StepFunction step;
   std::vector<AttributeDef> attributes;
   std::vector<Sample::Input> sample;  // of the weights, I = H = 2
   std::string example;
@@ -145,7 +146,10 @@ auto now = rnn::gru_layer_norm(Tensor(f32, {1, 1, 3}), {.h_last = Tensor::full(f
                                {.input_weights = Tensor(f32, {3, 6}),
                                 .recurrent_weights = Tensor(f32, {2, 6})});
 // now.last_h: {0.5, 0.5})",
-       {{"gru_layer",
+       {{"Ba et al.",
+         "normalise the gates and the candidate apart; here the 3*H numbers of each product "
+         "together"},
+        {"gru_layer",
          "one bias, none inside of the reset product, and no normalisation; its default resets "
          "before the product"},
         {"PyTorch, Keras", "have none; PyTorch's z and n are u and c here"}}},

@@ -17,14 +17,14 @@ namespace rondo::rnn {
 
 /// What a layer takes beside x and weights; absent = all T steps, zeros.
 template <Operable V>
-struct LayerInputs {
+struct CellLayerInputs {
   V lengths = {};  ///< [B]:int, steps of each row, in [0, T]
   V h_last = {};   ///< [B,H], first state
   V c_last = {};   ///< [B,H], first cell state, where the layer has one
 };
 
 template <Operable V>
-struct LayerOutputs {
+struct CellLayerOutputs {
   V y;       ///< [T,B,H] in the layout of x ([..,2*H] for BIDIR_CONCAT, [T,2,B,H] for
              ///< BIDIR_EXTRA_DIM)
   V last_h;  ///< [B,H], [2,B,H] in the BIDIR modes
@@ -32,7 +32,7 @@ struct LayerOutputs {
 };
 
 /// Configuration of min_gru and min_lstm.
-struct LayerConfig {
+struct CellLayerConfig {
   RnnDataFormat data_format = RnnDataFormat::TNS;
   LSTMDirectionMode direction_mode = FWD;
 };
@@ -68,10 +68,10 @@ struct LSTMLayerNormWeights {
 ///     c' = f c + i g;  h' = o tanh(c')
 /// Gradients: all but lengths. Source: Ba, Kiros and Hinton (2016).
 template <Operable V>
-LayerOutputs<V> lstm_layer_norm(V x, std::type_identity_t<LayerInputs<V>> inputs,
-                                std::type_identity_t<LSTMLayerNormWeights<V>> weights,
-                                LayerNormConfig config = {}, std::string_view name = {},
-                                Site at = Site::here());
+CellLayerOutputs<V> lstm_layer_norm(V x, std::type_identity_t<CellLayerInputs<V>> inputs,
+                                    std::type_identity_t<LSTMLayerNormWeights<V>> weights,
+                                    LayerNormConfig config = {}, std::string_view name = {},
+                                    Site at = Site::here());
 
 /// Weights of gru_layer_norm; columns r, u, c.
 template <Operable V>
@@ -89,10 +89,10 @@ struct GRULayerNormWeights {
 ///     r, u = sigmoid(a_r + s_r, a_u + s_u);  c = tanh(a_c + r s_c);  h' = u h + (1 - u) c
 /// Gradients: all but lengths. Source: Ba, Kiros and Hinton (2016).
 template <Operable V>
-LayerOutputs<V> gru_layer_norm(V x, std::type_identity_t<LayerInputs<V>> inputs,
-                               std::type_identity_t<GRULayerNormWeights<V>> weights,
-                               LayerNormConfig config = {}, std::string_view name = {},
-                               Site at = Site::here());
+CellLayerOutputs<V> gru_layer_norm(V x, std::type_identity_t<CellLayerInputs<V>> inputs,
+                                   std::type_identity_t<GRULayerNormWeights<V>> weights,
+                                   LayerNormConfig config = {}, std::string_view name = {},
+                                   Site at = Site::here());
 
 /// Weights of min_gru (columns z, h) and min_lstm (columns f, i, h).
 template <Operable V>
@@ -105,17 +105,19 @@ struct MinWeights {
 ///     z, n = x_t W + b;  h' = (1 - sigmoid(z)) h + sigmoid(z) n
 /// Gradients: all but lengths. Source: Feng et al., Were RNNs all we needed? (2024).
 template <Operable V>
-LayerOutputs<V> min_gru(V x, std::type_identity_t<LayerInputs<V>> inputs,
-                        std::type_identity_t<MinWeights<V>> weights, LayerConfig config = {},
-                        std::string_view name = {}, Site at = Site::here());
+CellLayerOutputs<V> min_gru(V x, std::type_identity_t<CellLayerInputs<V>> inputs,
+                            std::type_identity_t<MinWeights<V>> weights,
+                            CellLayerConfig config = {}, std::string_view name = {},
+                            Site at = Site::here());
 
 /// An LSTM whose gates do not see the state, and whose two gates add up to 1:
 ///     f, i, n = x_t W + b;  f = sigmoid(f), i = sigmoid(i);  h' = (f h + i n) / (f + i)
 /// Gradients: all but lengths. Source: Feng et al., Were RNNs all we needed? (2024).
 template <Operable V>
-LayerOutputs<V> min_lstm(V x, std::type_identity_t<LayerInputs<V>> inputs,
-                         std::type_identity_t<MinWeights<V>> weights, LayerConfig config = {},
-                         std::string_view name = {}, Site at = Site::here());
+CellLayerOutputs<V> min_lstm(V x, std::type_identity_t<CellLayerInputs<V>> inputs,
+                             std::type_identity_t<MinWeights<V>> weights,
+                             CellLayerConfig config = {}, std::string_view name = {},
+                             Site at = Site::here());
 
 template <Operable V>
 struct IndRNNWeights {
@@ -128,9 +130,10 @@ struct IndRNNWeights {
 ///     h' = act(x_t W + u h + b), act relu or tanh
 /// Gradients: all but lengths. Source: Li et al., Independently recurrent neural network (2018).
 template <Operable V>
-LayerOutputs<V> ind_rnn(V x, std::type_identity_t<LayerInputs<V>> inputs,
-                        std::type_identity_t<IndRNNWeights<V>> weights, IndRNNConfig config = {},
-                        std::string_view name = {}, Site at = Site::here());
+CellLayerOutputs<V> ind_rnn(V x, std::type_identity_t<CellLayerInputs<V>> inputs,
+                            std::type_identity_t<IndRNNWeights<V>> weights,
+                            IndRNNConfig config = {}, std::string_view name = {},
+                            Site at = Site::here());
 
 /// Weights as variables of `g` under `name`/: what x is multiplied with Glorot uniform, what the
 /// state is orthogonal (IndRNN: even in [0, 1]), for each gate; gains 1; biases 0, and 1 for an

@@ -18,9 +18,9 @@ Attributes attributes_of(std::string_view op, const Config& c) {
 }
 
 template <Operable V>
-LayerOutputs<V> call(std::string_view op, const V& x, const LayerInputs<V>& in,
-                     std::vector<V> weights, bool cell_state, const Attributes& attributes,
-                     std::string_view name, Site at) {
+CellLayerOutputs<V> call(std::string_view op, const V& x, const CellLayerInputs<V>& in,
+                         std::vector<V> weights, bool cell_state, const Attributes& attributes,
+                         std::string_view name, Site at) {
   if (!cell_state && in.c_last)
     fail(Fault::kArgument, cat(op, ".c_last.unused"), "[", op,
          "] was given c_last, but has no cell state; give h_last");
@@ -48,9 +48,9 @@ Var weight(Graph g, std::string_view name, LSTMDirectionMode direction,
 }  // namespace
 
 template <Operable V>
-LayerOutputs<V> lstm_layer_norm(V x, std::type_identity_t<LayerInputs<V>> in,
-                                std::type_identity_t<LSTMLayerNormWeights<V>> w,
-                                LayerNormConfig config, std::string_view name, Site at) {
+CellLayerOutputs<V> lstm_layer_norm(V x, std::type_identity_t<CellLayerInputs<V>> in,
+                                    std::type_identity_t<LSTMLayerNormWeights<V>> w,
+                                    LayerNormConfig config, std::string_view name, Site at) {
   Attributes a = attributes_of("lstm_layer_norm", config);
   a.set("epsilon", config.epsilon);
   return call("lstm_layer_norm", x, in, {w.input_weights, w.recurrent_weights, w.gain, w.biases},
@@ -58,9 +58,9 @@ LayerOutputs<V> lstm_layer_norm(V x, std::type_identity_t<LayerInputs<V>> in,
 }
 
 template <Operable V>
-LayerOutputs<V> gru_layer_norm(V x, std::type_identity_t<LayerInputs<V>> in,
-                               std::type_identity_t<GRULayerNormWeights<V>> w,
-                               LayerNormConfig config, std::string_view name, Site at) {
+CellLayerOutputs<V> gru_layer_norm(V x, std::type_identity_t<CellLayerInputs<V>> in,
+                                   std::type_identity_t<GRULayerNormWeights<V>> w,
+                                   LayerNormConfig config, std::string_view name, Site at) {
   Attributes a = attributes_of("gru_layer_norm", config);
   a.set("epsilon", config.epsilon);
   return call("gru_layer_norm", x, in,
@@ -70,25 +70,25 @@ LayerOutputs<V> gru_layer_norm(V x, std::type_identity_t<LayerInputs<V>> in,
 }
 
 template <Operable V>
-LayerOutputs<V> min_gru(V x, std::type_identity_t<LayerInputs<V>> in,
-                        std::type_identity_t<MinWeights<V>> w, LayerConfig config,
-                        std::string_view name, Site at) {
+CellLayerOutputs<V> min_gru(V x, std::type_identity_t<CellLayerInputs<V>> in,
+                            std::type_identity_t<MinWeights<V>> w, CellLayerConfig config,
+                            std::string_view name, Site at) {
   return call("min_gru", x, in, {w.input_weights, w.biases}, false,
               attributes_of("min_gru", config), name, at);
 }
 
 template <Operable V>
-LayerOutputs<V> min_lstm(V x, std::type_identity_t<LayerInputs<V>> in,
-                         std::type_identity_t<MinWeights<V>> w, LayerConfig config,
-                         std::string_view name, Site at) {
+CellLayerOutputs<V> min_lstm(V x, std::type_identity_t<CellLayerInputs<V>> in,
+                             std::type_identity_t<MinWeights<V>> w, CellLayerConfig config,
+                             std::string_view name, Site at) {
   return call("min_lstm", x, in, {w.input_weights, w.biases}, false,
               attributes_of("min_lstm", config), name, at);
 }
 
 template <Operable V>
-LayerOutputs<V> ind_rnn(V x, std::type_identity_t<LayerInputs<V>> in,
-                        std::type_identity_t<IndRNNWeights<V>> w, IndRNNConfig config,
-                        std::string_view name, Site at) {
+CellLayerOutputs<V> ind_rnn(V x, std::type_identity_t<CellLayerInputs<V>> in,
+                            std::type_identity_t<IndRNNWeights<V>> w, IndRNNConfig config,
+                            std::string_view name, Site at) {
   Attributes a = attributes_of("ind_rnn", config);
   a.set("activation",
         name_of(kIndRNNActivationNames, static_cast<int>(config.activation), "ind_rnn"));
@@ -158,17 +158,17 @@ IndRNNWeights<Var> ind_rnn_weights(Graph g, std::string_view name, int64_t input
           weight(g, "biases", direction, [&] { return init::zeros({hidden}, dtype); })};
 }
 
-#define RONDO_INSTANTIATE(V)                                                           \
-  template LayerOutputs<V> lstm_layer_norm(V, LayerInputs<V>, LSTMLayerNormWeights<V>, \
-                                           LayerNormConfig, std::string_view, Site);   \
-  template LayerOutputs<V> gru_layer_norm(V, LayerInputs<V>, GRULayerNormWeights<V>,   \
-                                          LayerNormConfig, std::string_view, Site);    \
-  template LayerOutputs<V> min_gru(V, LayerInputs<V>, MinWeights<V>, LayerConfig,      \
-                                   std::string_view, Site);                            \
-  template LayerOutputs<V> min_lstm(V, LayerInputs<V>, MinWeights<V>, LayerConfig,     \
-                                    std::string_view, Site);                           \
-  template LayerOutputs<V> ind_rnn(V, LayerInputs<V>, IndRNNWeights<V>, IndRNNConfig,  \
-                                   std::string_view, Site);
+#define RONDO_INSTANTIATE(V)                                                                   \
+  template CellLayerOutputs<V> lstm_layer_norm(V, CellLayerInputs<V>, LSTMLayerNormWeights<V>, \
+                                               LayerNormConfig, std::string_view, Site);       \
+  template CellLayerOutputs<V> gru_layer_norm(V, CellLayerInputs<V>, GRULayerNormWeights<V>,   \
+                                              LayerNormConfig, std::string_view, Site);        \
+  template CellLayerOutputs<V> min_gru(V, CellLayerInputs<V>, MinWeights<V>, CellLayerConfig,  \
+                                       std::string_view, Site);                                \
+  template CellLayerOutputs<V> min_lstm(V, CellLayerInputs<V>, MinWeights<V>, CellLayerConfig, \
+                                        std::string_view, Site);                               \
+  template CellLayerOutputs<V> ind_rnn(V, CellLayerInputs<V>, IndRNNWeights<V>, IndRNNConfig,  \
+                                       std::string_view, Site);
 RONDO_INSTANTIATE(Var)
 RONDO_INSTANTIATE(Tensor)
 #undef RONDO_INSTANTIATE

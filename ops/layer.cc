@@ -66,7 +66,10 @@ Direction run(const Var& x, const Vars& init, const Cell& cell, const LayerOptio
           if (!next.state[k] || !may_be(next.state[k].type(), s[k].type()))
             fail(Fault::kArgument, "layer.cell.state", label(o), "the cell's state ", k, " is ",
                  next.state[k] ? next.state[k].type().str() : "empty", ", but init fixed it as ",
-                 s[k].type().str());
+                 s[k].type().str(),
+                 next.state[k] && next.state[k].rank() > s[k].rank()
+                     ? "; a sequence [T,B,...] of the graph around the cell comes in by per_step(v)"
+                     : "");
         }
         output = static_cast<bool>(next.output);
         if (output && (next.output.rank() == 0 || !(next.output.dim(0) == xs[0].dim(0))))
@@ -149,6 +152,18 @@ LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, c
   if (f.last.size() != b.last.size() || !f.y != !b.y)
     fail(Fault::kArgument, "layer.backward.state", label(o),
          "the two cells differ in their number of states, or in having an output");
+  const auto alike = [&](const ValueType& a, ValueType b, bool joined) {
+    if (joined && !b.shape.empty() && a.shape.size() == b.shape.size())
+      b.shape.back() = a.shape.back();
+    return may_be(a, b);
+  };
+  bool fit = !f.y || alike(f.y.type(), b.y.type(), o.direction_mode == BIDIR_CONCAT);
+  for (size_t k = 0; fit && k < f.last.size(); ++k)
+    fit = alike(f.last[k].type(), b.last[k].type(), false);
+  if (!fit)
+    fail(Fault::kArgument, "layer.backward.state", label(o),
+         "the two cells differ in the shape of a state or of the output",
+         f.y ? cat(": y is ", f.y.type().str(), " and ", b.y.type().str()) : "");
   const auto pair = [&](const Var& v, const Var& w, int64_t axis) {
     return concat<Var>({expand_dims(v, axis, at), expand_dims(w, axis, at)}, axis, at);
   };
@@ -167,6 +182,9 @@ LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, c
 namespace rondo::rnn {
 
 Var zoneout(const Var& next, const Var& last, double rate, Site at) {
+  if (!(rate >= 0 && rate < 1))
+    fail(Fault::kArgument, "zoneout.rate.range", "[zoneout] rate is ", rate,
+         ", but must be in [0, 1)");
   // Dropout of ones gives 0 or 1 / (1 - rate) in training, and 1 otherwise.
   const Var m = nn::dropout(fill_like(next, 1, at), rate, at) * (1 - rate);
   return m * next + (1 - m) * last;

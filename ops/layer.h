@@ -1,4 +1,4 @@
-// Layers from cells: a cell is one step, written by the user (or taken from `ops/cells.h`); `layer`
+// Layers from cells: a cell is one step, written by the user; `layer`
 // runs it over time with all that the built-in layers have: lengths, directions, data formats,
 // gradients.
 //
@@ -29,7 +29,7 @@ struct LayerOptions {
   Var lengths = {};  ///< [B]:int, steps of each row, in [0, T]; none = T
   RnnDataFormat data_format = RnnDataFormat::TNS;  ///< of x and y
   LSTMDirectionMode direction_mode = FWD;
-  Cell backward = {};       ///< the BIDIR modes: the cell of the other direction
+  Cell backward = {};       ///< the BIDIR modes: the cell of the other direction, else unused
   Vars backward_init = {};  ///< its first states; empty = those of the forward cell
   std::string name = {};
 };
@@ -46,8 +46,8 @@ struct LayerResult {
 /// holds there (NaN included) reaches no result and no gradient; a row of length 0 keeps its first
 /// states. y: BIDIR_CONCAT joins the last axis, BIDIR_SUM adds, BIDIR_EXTRA_DIM gives [T,2,B,...]
 /// (TNS only). Errors: layer.x.rank, layer.init.*, layer.cell.state, layer.cell.output,
-/// layer.backward.missing, layer.lengths.range (when it runs), layer.data_format.direction.
-/// Gradients: x, init, and whatever else the cell uses.
+/// layer.backward.missing, layer.lengths.range (when it runs),
+/// layer.data_format.direction. Gradients: x, init, and whatever else the cell uses.
 LayerResult layer(const Var& x, const Vars& init, const Cell& cell,
                   const LayerOptions& options = {}, Site at = Site::here());
 

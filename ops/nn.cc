@@ -78,12 +78,16 @@ std::vector<ValueType> infer_layer_norm(const InferContext& c) {
 }
 
 Vars lower_layer_norm(const Call& c) {
+  // Half floats would overflow in the squares.
+  const DType t = c["x"].dtype();
+  const auto wide = [&](const Var& v) { return is_half(t) ? cast(v, f32) : v; };
+  const Var x = wide(c["x"]);
   const ReduceOptions last{.axes = {-1}, .keep_dims = true};
-  const Var centred = c["x"] - mean(c["x"], last);
+  const Var centred = x - mean(x, last);
   Var y = centred * rsqrt(mean(centred * centred, last) + c.number("epsilon"));
-  if (c.has("gain")) y = y * c["gain"];
-  if (c.has("biases")) y = y + c["biases"];
-  return {y};
+  if (c.has("gain")) y = y * wide(c["gain"]);
+  if (c.has("biases")) y = y + wide(c["biases"]);
+  return {is_half(t) ? cast(y, t) : y};
 }
 
 void check_bounds(const InferContext& c) {

@@ -19,10 +19,11 @@ Tensor literal_of(double value, DType dtype) {
   return t;
 }
 
-[[noreturn]] void missing() {
+[[noreturn]] void missing(Site at) {
   fail(Fault::kArgument, "operand.value.missing",
        "an operand is empty: a Var or Tensor that was never set, or a result that was not asked "
-       "for");
+       "for",
+       at.file == nullptr ? "" : cat("\n  built at ", at.file, ":", at.line));
 }
 
 }  // namespace
@@ -30,14 +31,14 @@ Tensor literal_of(double value, DType dtype) {
 template <>
 Var Operand<Var>::beside(const Operand& like) const {
   if (value_) return value_;
-  if (!literal_ || !like.value_) missing();
+  if (!literal_ || !like.value_) missing(at_);
   return like.value_.graph().constant(literal_of(*literal_, like.value_.dtype()), at_);
 }
 
 template <>
 Tensor Operand<Tensor>::beside(const Operand& like) const {
   if (value_) return value_;
-  if (!literal_ || !like.value_) missing();
+  if (!literal_ || !like.value_) missing(at_);
   return literal_of(*literal_, like.value_.dtype());
 }
 

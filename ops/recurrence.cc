@@ -262,7 +262,49 @@ std::string row_symbol_of(const Graph& outer) {
   return std::string(kPrefix) + std::to_string(next);
 }
 
+// A Var of the graph around the body that holds a row for each sequence, used as if it held none:
+// it would fit only as long as all rows run.
+void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
+  const auto same = [](const Shape& s, size_t axis, const Dim& d) {
+    return axis < s.size() && s[axis] == d;
+  };
+  for (const auto& [from, inside] : body.graph.captures()) {
+    const Shape& s = outer.type(from).shape;
+    const bool slices = same(s, 0, body.steps) && same(s, 1, body.rows);
+    if (!slices && !same(s, 0, body.rows)) continue;
+    // A number may be equal by chance: then only a use beside the rows tells.
+    bool used_as_rows = !body.rows.is_constant();
+    for (int32_t id = 0; id < body.graph.size() && !used_as_rows; ++id) {
+      const Node& n = body.graph.node(id);
+      used_as_rows =
+          n.check_at_bind && std::find(n.inputs.begin(), n.inputs.end(), inside) != n.inputs.end();
+    }
+    if (!used_as_rows) continue;
+    const Var v = outer.var(from);
+    fail(Fault::kArgument, "recurrence.body.rows", "[recurrence] the body uses ", v.name(), " ",
+         v.type().str(), ", which holds a ",
+         slices ? "slice for each step" : "row for each sequence", "; write ",
+         slices ? "per_step" : "per_row", "(v) there",
+         v.node().site.file == nullptr
+             ? ""
+             : cat("\n  built at ", v.node().site.file, ":", v.node().site.line));
+  }
+}
+
 }  // namespace
+
+bool mixes_rows(const Graph& body, const Node& n, const std::string& row_symbol) {
+  const auto has_rows = [&](size_t operand) {
+    if (operand >= n.inputs.size() || !n.inputs[operand]) return false;
+    const Shape& s = body.type(n.inputs[operand]).shape;
+    return !s.empty() && s[0] == Dim::symbol(row_symbol);
+  };
+  if (!has_rows(0)) return n.op->name == "scatter_add" && has_rows(1);
+  if (n.op->name == "gather" || n.op->name == "scatter_add") return true;
+  const AttributeValue* axis = n.attributes.find("axis");
+  return axis != nullptr && axis->get<int64_t>() != nullptr &&
+         axis_index(*axis->get<int64_t>(), body.type(n.inputs[0]).shape.size()) == 0;
+}
 
 RecurrenceLayout::RecurrenceLayout(const Node& n) : RecurrenceLayout(n.attributes, *n.body) {}
 
@@ -337,6 +379,14 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   }
   for (const Vars* list : {&step.states, &step.ys, &step.sums}) {
     for (const Var& v : *list) s.outputs.push_back(v ? g.adopt(v, "recurrence").value() : Value{});
+  }
+  refuse_forgotten_rows(outer, open);
+  for (int32_t id = 0; id < g.size(); ++id) {
+    const Node& n = g.node(id);
+    if (!mixes_rows(g, n, symbol)) continue;
+    fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
+         " in the body takes the rows together, but the body is for each row by itself",
+         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
   }
   // What the body asked for by per_step and per_row stands behind what was given.
   Vars xs = in.xs, per_row = in.per_row;

@@ -61,6 +61,10 @@ Var per_row(const Var& v, Site at = Site::here());
 /// Error: outside of any body.
 Var per_step(const Var& v, Site at = Site::here());
 
+/// Whether a node of a body takes rows together: along their axis, or by index. A body is for each
+/// row by itself, and `recurrence` refuses such nodes.
+bool mixes_rows(const Graph& body, const Node& n, const std::string& row_symbol);
+
 /// How the operands and results of a recurrence node are laid out: states, xs, per_row, shared,
 /// begin, end; and ys, finals, sums, trajectories.
 struct RecurrenceLayout {

@@ -520,10 +520,27 @@ Subgraph prune_recurrences(const Subgraph& s) {
     drop(parts.shared, parts.first_shared());
     drop(parts.per_row, parts.first_x() + parts.xs.size());
     drop(parts.xs, parts.first_x());
-    // A body whose unused inputs were dropped is copied once more, so that they are gone from its
-    // graph too.
+    // A number from outside becomes one of the body, where kernels fold it into what they compute.
+    std::map<int32_t, Tensor> numbers;  // by placeholder
+    for (size_t i = parts.shared.size(); i-- > 0;) {
+      const Node& outer = parts.shared[i].node();
+      if (outer.op != &constant_op() || parts.shared[i].rank() != 0) continue;
+      const auto at =
+          parts.body.inputs.begin() + static_cast<std::ptrdiff_t>(parts.first_shared() + i);
+      numbers[at->node] = outer.attributes.tensor("value");
+      parts.body.inputs.erase(at);
+      parts.shared.erase(parts.shared.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    // The body is copied once more, so that what was dropped is gone from its graph too.
     Rebuilder clean(parts.body);
-    for (const int32_t id : clean.live()) clean.copy(clean.node(id));
+    for (const int32_t id : clean.live()) {
+      const auto number = numbers.find(id);
+      if (number == numbers.end()) {
+        clean.copy(clean.node(id));
+      } else {
+        clean.set(clean.node(id), {Graph(clean.graph()).constant(number->second)});
+      }
+    }
     parts.body = clean.finish();
     parts.ys = ys;
     const Vars made = parts.make(r.graph(), n);

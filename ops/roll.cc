@@ -43,6 +43,7 @@ class Roller {
     try {
       emit(r);
     } catch (const Error& e) {
+      if (e.fault() == Fault::kInternal) throw;
       *why = cat("its step cannot stand by itself: ", e.what());
       return std::nullopt;
     }
@@ -216,7 +217,7 @@ class Roller {
     for (const Value v : n.inputs) {
       if (v) has_rows = has_rows || lead(body.type(v));
     }
-    bool ok = !n.check_at_bind || user.check_at_bind;
+    bool ok = (!n.check_at_bind || user.check_at_bind) && !mixes_rows(body, n, symbol);
     for (const ValueType& t : n.outputs) ok = ok && (!has_rows || !t.present || lead(t));
     if (!ok) fail(Fault::kUnsupported, "roll.rows", user.op->name, " mixes the rows");
   }
@@ -264,6 +265,9 @@ class Roller {
             if (i.kind == Kind::kSequence) return xs[i.index];
             if (i.kind == Kind::kNode) return done.at(i.index)[static_cast<size_t>(i.slot)];
             if (!i.outer) return {};
+            const Node& outer = g_.node(i.outer.node);  // a number stands in the body, as in layers
+            if (outer.op == &constant_op() && outer.outputs[0].shape.empty())
+              return body.constant(outer.attributes.tensor("value"), outer.site);
             const bool rows = user != nullptr && by_row(*user, operand, i.outer);
             return rows ? per_row(r[i.outer]) : r[i.outer];
           };

@@ -78,7 +78,7 @@ std::vector<Pass> passes(const CompileOptions& o) {
   const Pass prune{"prune_recurrences", "",
                    [](const Subgraph& s, RewriteLog*) { return prune_recurrences(s); }};
   return {
-      {"roll", "loops that became recurrences", roll_loops},
+      {"roll", "loops over time", roll_loops},
       {"lower", "no kernel runs these whole",
        [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
       merge,

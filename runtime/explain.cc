@@ -1,6 +1,7 @@
 #include <rondo/runtime/explain.h>
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 #include <functional>
 #include <map>
@@ -27,7 +28,9 @@ std::string results(const std::vector<TensorType>& types) {
 
 // A number of what a body computes, whatever the order in which its nodes were made or its operands
 // are given: values are named as they are met from the outputs on.
-size_t fingerprint(const Subgraph& body) {
+uint64_t fingerprint(const Node& recurrence) {
+  const Subgraph& body = *recurrence.body;
+  const RecurrenceLayout l(recurrence);
   const Graph& g = body.graph;
   std::map<int32_t, size_t> met;  // by node
   std::string text;
@@ -38,6 +41,12 @@ size_t fingerprint(const Subgraph& body) {
       if (v) meet(v.node);
     }
     text += n.op->name;
+    const auto input = std::find(body.inputs.begin(), body.inputs.end(), Value{id, 0});
+    if (const auto at = static_cast<size_t>(input - body.inputs.begin()); at < l.body_inputs())
+      text += at < l.states            ? cat(" state ", at)
+              : at < l.first_per_row() ? " x"
+              : at < l.first_shared()  ? " row"
+                                       : " shared";
     for (const auto& [name, value] : n.attributes.items()) {
       text += cat(" ", name, "=", value.str());
       const auto* t = value.get<Tensor>();  // long ones are printed without their elements
@@ -47,14 +56,16 @@ size_t fingerprint(const Subgraph& body) {
     for (const ValueType& t : n.outputs) text += cat(" ", t.str());
     const size_t number = met.size();
     met[id] = number;
-    if (n.body) text += cat(" ", fingerprint(*n.body));
+    if (n.body) text += cat(" ", fingerprint(n));
     text += "\n";
   };
   for (const Value v : body.outputs) {
     if (v) meet(v.node);
     text += v ? cat("-> ", met.at(v.node), ".", v.slot, "\n") : "-> none\n";
   }
-  return std::hash<std::string>()(text);
+  uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
 }
 
 std::string counted(size_t n, std::string_view what) {
@@ -75,7 +86,7 @@ std::string describe_recurrence(const Node& n, const std::string& indent) {
     if (!inner.inputs.empty()) ++ops[inner.op->name];
   }
   char number[20];
-  std::snprintf(number, sizeof number, "%016zx", fingerprint(*n.body));
+  std::snprintf(number, sizeof number, "%016" PRIx64, fingerprint(n));
   s += cat(indent, "step #", number, ":");
   for (const auto& [name, count] : ops)
     s += count == 1 ? cat(" ", name) : cat(" ", name, " x", count);

@@ -10,8 +10,8 @@ namespace rondo {
 
 /// A line for each pass that did something, then one for each step: op, kernel, result types, and
 /// why this kernel where there is a choice. A recurrence is followed by what it is: states, inputs,
-/// the ops of one step, and a number that two recurrences share exactly when their steps are the
-/// same computation.
+/// the ops of one step, and a number that two recurrences share when their steps are the same ops
+/// in the same order on operands of the same role.
 std::string explain(const BoundPlan& plan);
 
 }  // namespace rondo

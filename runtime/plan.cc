@@ -240,7 +240,10 @@ void BoundPlan::infer_types() {
     const Attributes bound = bind_attributes(n.attributes, binding_);
     const std::vector<ValueType> out =
         infer_call(*n.op, bound, in, n.name, n.site, n.body.get(), nullptr);
-    if (n.body) continue;  // whose own symbols its results may name
+    if (n.body) {
+      check_body(n, in, binding_);
+      continue;  // its results may name its own symbols
+    }
     for (size_t k = 0; k < out.size(); ++k) {
       const TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
       if (out[k].present && out[k].shape != to_shape(t.dims)) {

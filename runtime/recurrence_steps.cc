@@ -270,6 +270,35 @@ class RecurrenceSteps final : public PreparedKernel {
 
 }  // namespace
 
+void check_body(const Node& n, const std::vector<ValueType>& in, const Binding& binding) {
+  const RecurrenceLayout l(n);
+  Binding inside = binding;
+  inside[n.attributes.text("row_symbol")] =
+      n.attributes.shape("extent")[1].bind(binding).constant();
+  const auto bound = [&](Value v) {
+    return to_shape(rondo::bind(n.body->graph.type(v).shape, inside));
+  };
+  const auto refuse = [&](std::string_view rule, const auto&... text) {
+    fail(Fault::kArgument, cat("recurrence.", rule), "[", n.op->name,
+         n.name.empty() ? "" : cat(" \"", n.name, "\""), "] ", text...,
+         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
+  };
+  for (size_t i = 0; i < l.body_inputs(); ++i) {
+    Shape got = in[i].shape;
+    const bool x = i >= l.first_x() && i < l.first_per_row();
+    if (x && !got.empty()) got.erase(got.begin());
+    if (got != bound(n.body->inputs[i]))
+      refuse("operands.dim", "operand ", i, " has shape ", to_string(in[i].shape),
+             ", but a step takes ", to_string(bound(n.body->inputs[i])));
+  }
+  for (size_t k = 0; k < l.states; ++k) {
+    const Value next = n.body->outputs[k];
+    if (next && bound(next) != in[k].shape)
+      refuse("body.state", "state ", k, " is ", to_string(in[k].shape),
+             " at first, but a step gives ", to_string(bound(next)));
+  }
+}
+
 std::unique_ptr<PreparedKernel> make_recurrence_steps(const KernelCall& call, const Plan& body,
                                                       const Binding& binding) {
   return std::make_unique<RecurrenceSteps>(call, body, binding);

@@ -63,9 +63,15 @@ TEST_CASE("layers: a cell of one's own, run over time", "[docs]") {
       x, {zeros}, cell,
       {.lengths = lengths, .direction_mode = BIDIR_CONCAT, .backward = cell});  // y: [T,B,128]
 
-  const auto out =
-      Session(g).run({r.y, r.last[0], both.y},
-                     {{x, padded({5, 2, 12}, kEnds)}, {lengths, Tensor::of<int32_t>({2}, kEnds)}});
+  Var speech = g.placeholder("speech", f32, {"B", "T", 12});
+  auto batch_first = rnn::layer(speech, {rnn::zero_state(speech, 64, RnnDataFormat::NTS)}, cell,
+                                {.lengths = lengths, .data_format = RnnDataFormat::NTS});
+
+  const Tensor xs = padded({5, 2, 12}, kEnds);
+  const auto out = Session(g).run(
+      {r.y, r.last[0], both.y, transpose(batch_first.y, {1, 0, 2})},
+      {{x, xs}, {speech, transpose(xs, {1, 0, 2})}, {lengths, Tensor::of<int32_t>({2}, kEnds)}});
+  CHECK(out[3] == out[0]);
   CHECK(out[0].dims() == Dims{5, 2, 64});
   CHECK(out[1].at(64) == out[0].at((2 * 2 + 1) * 64));
   CHECK(out[0].at((3 * 2 + 1) * 64) == 0);
@@ -77,7 +83,7 @@ TEST_CASE("layers: a loop of one's own, and a layer that is there", "[docs]") {
   Graph g;
   Var x = g.placeholder("x", f32, {"T", "B", 12});
   Var lengths = g.placeholder("lengths", i32, {"B"});
-  Var clip = g.placeholder("clip", f32, {20, 8, 12});
+  Var frames = g.placeholder("frames", f32, {20, 8, 12});
   Var wf = g.variable("wf", init::glorot_uniform(g, {12, 64}, 12, 64));
   Var wh = g.variable("wh", init::glorot_uniform(g, {12, 64}, 12, 64));
   Var uh = g.variable("uh", init::orthogonal(g, 64, 64));
@@ -90,12 +96,13 @@ TEST_CASE("layers: a loop of one's own, and a layer that is there", "[docs]") {
   std::ostringstream told;
   std::streambuf* before = std::cout.rdbuf(told.rdbuf());
   Var h = zeros;
-  for (int64_t t = 0; t < 20; ++t) h = cell(squeeze(slice(clip, 0, t, t + 1), 0), {h}).state[0];
+  for (int64_t t = 0; t < 20; ++t) h = cell(squeeze(slice(frames, 0, t, t + 1), 0), {h}).state[0];
   std::cout << Session(g).explain({h});
   std::cout.rdbuf(before);
   INFO(told.str());
   CHECK(told.str().find("20 steps of add at tests/docs_layers.cc:") != std::string::npos);
-  CHECK(told.str().find("now once before the loop: matmul x2, sigmoid, sub") != std::string::npos);
+  CHECK(told.str().find("now once before the loop: matmul x2, sigmoid, constant, sub") !=
+        std::string::npos);
   CHECK(told.str().find(": add x2 matmul mul x2 tanh\n") != std::string::npos);
 
   auto weights = rnn::lstm_layer_norm_weights(g, "heard", 12, 64, BIDIR_CONCAT);
@@ -207,6 +214,11 @@ TEST_CASE("layers: an encoder and a decoder that attends to it", "[docs]") {
   Var wo = g.variable("out", init::glorot_uniform(g, {32, 50}, 32, 50));
   Var logits = matmul(decoder.y, wo);  // [T,B,50]
 
+  Var wanted = g.placeholder("wanted", i32, {"T", "B"});
+  Var time = iota(g, i32, {"T", "B"}, 0);
+  Var counts = cast(less(time, target_lengths), f32);  // [T,B], 1 within a row
+  Var loss = -sum(nn::pick(nn::log_softmax(logits), wanted) * counts) / sum(counts);
+
   // Without a teacher: each step takes the word that the one before found likeliest.
   Var first = fill(g, i64, {"B"}, 0);
   auto said = recurrence({.states = {h0, first}, .steps = 20},
@@ -220,9 +232,10 @@ TEST_CASE("layers: an encoder and a decoder that attends to it", "[docs]") {
   const std::vector<Feed> feeds{{source, Tensor::of<int32_t>({3, 2}, {7, 8, 9, 1, 2, 3})},
                                 {source_lengths, Tensor::of<int32_t>({2}, {3, 1})},
                                 {target, Tensor::of<int32_t>({2, 2}, {0, 0, 4, 5})},
+                                {wanted, Tensor::of<int32_t>({2, 2}, {4, 5, 6, 0})},
                                 {target_lengths, Tensor::of<int32_t>({2}, {2, 1})}};
   Vars fetches{logits, sentence};
-  for (const Var& d : gradients(mean(logits * logits), g.trainable())) fetches.push_back(d);
+  for (const Var& d : gradients(loss, g.trainable())) fetches.push_back(d);
   auto out = Session(g).run(fetches, feeds);
   CHECK(out[0].dims() == Dims{2, 2, 50});
   CHECK(out[1].dims() == Dims{20, 2});

@@ -217,6 +217,72 @@ TEST_CASE("rnn::layer: what holds a row or a slice for each sequence comes into 
   CHECK(wrong(scale, true) == "per_step.value.dim");
 }
 
+TEST_CASE("rnn::layer: sizes that symbols hid are compared once they are bound", "[layer]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {"T", "B", "I"}), h0 = g.placeholder("h0", f64, {"B", 1});
+  const auto r = rnn::layer(x, {h0}, [](Var xt, Vars) -> rnn::Step { return {xt, {xt}}; });
+  const auto run = [&](int64_t inputs) {
+    return code_of([&] {
+      Session(g).run({r.last[0]}, {{x, Tensor(f64, {3, 2, inputs})}, {h0, Tensor(f64, {2, 1})}});
+    });
+  };
+  CHECK(run(1).empty());
+  CHECK(run(4) == "recurrence.body.state");
+}
+
+TEST_CASE("rnn::layer: rows cannot be taken together in a cell", "[layer]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kT, kB, kH}), h0 = g.placeholder("h0", f64, {kB, kH});
+  const Var which = g.placeholder("which", i32, {kB});
+  const auto code = [&](const std::function<Var(const Var&)>& f) {
+    return code_of([&] {
+      rnn::layer(x, {h0}, [&](Var xt, Vars s) -> rnn::Step { return {{}, {f(xt + s[0])}}; });
+    });
+  };
+  CHECK(code([](const Var& h) { return nn::softmax(h, 0); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return nn::softmax(h, -2); }) == "recurrence.body.mixed");
+  CHECK(code([&](const Var& h) { return gather(h, per_row(which)); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return nn::softmax(h, 1); }).empty());
+}
+
+TEST_CASE("layer_norm of half floats does not overflow in its squares", "[layer]") {
+  const Tensor x = Tensor::of<double>({4}, {300, -300, 299, -299});
+  for (const DType t : {f16, bf16}) {
+    const Tensor y = nn::layer_norm(x.to(t), {}, {});
+    for (int64_t i = 0; i < 4; ++i) CHECK(std::abs(std::abs(y.at(i)) - 1) < 0.01);
+  }
+}
+
+TEST_CASE("rnn::layer: a forgotten per_row or per_step is refused when the cell is written",
+          "[layer]") {
+  const bool symbols = GENERATE(true, false);
+  const Dim steps = symbols ? Dim("T") : Dim(kT), rows = symbols ? Dim("B") : Dim(kB);
+  Graph g;
+  const Var x = g.placeholder("x", f64, {steps, rows, kH}),
+            h0 = g.placeholder("h0", f64, {rows, kH}), row = g.placeholder("row", f64, {rows, kH}),
+            slice = g.placeholder("slice", f64, {steps, rows, kH});
+  const auto message = [&](const Var& used) -> std::string {
+    try {
+      rnn::layer(x, {h0}, [&](Var xt, Vars s) -> rnn::Step {
+        const Var h = tanh(xt + s[0]) + used;
+        return {h, {h}};
+      });
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  CHECK(message(row).find("uses row f64[") != std::string::npos);
+  CHECK(message(row).find("write per_row(v) there\n  built at tests/layer.cc:") !=
+        std::string::npos);
+  CHECK(message(slice).find("per_step(v)") != std::string::npos);
+  // A weight whose size is the number of rows by chance is a weight.
+  const Var w = g.placeholder("w", f64, {kB, kH});
+  const Var narrow = g.placeholder("narrow", f64, {steps, rows, kB});
+  CHECK_NOTHROW(rnn::layer(
+      narrow, {h0}, [&](Var xt, Vars s) -> rnn::Step { return {{}, {s[0] + matmul(xt, w)}}; }));
+}
+
 TEST_CASE("rnn::layer refuses what does not fit, and says what", "[layer]") {
   Graph g;
   const Var x = g.placeholder("x", f64, {kT, kB, kH}), h0 = g.placeholder("h0", f64, {kB, kH});
@@ -234,6 +300,19 @@ TEST_CASE("rnn::layer refuses what does not fit, and says what", "[layer]") {
   CHECK(code(x, {h0, h0}, cell, {}) == "layer.cell.state");
   CHECK(code(x, {g.placeholder("h2", f64, {kB, kH + 1})},
              [](Var xt, Vars) -> rnn::Step { return {{}, {xt}}; }, {}) == "layer.cell.state");
+  const Var wide = g.placeholder("wide", f64, {kB, 2 * kH});
+  const rnn::Cell wider = [](Var xt, Vars s) -> rnn::Step {
+    return {concat<Var>({xt, xt}, -1), {s[0] * 0.5}};
+  };
+  for (const auto mode : {BIDIR_SUM, BIDIR_EXTRA_DIM, BIDIR_CONCAT}) {
+    CHECK(
+        code(x, {h0}, cell, {.direction_mode = mode, .backward = wider, .backward_init = {wide}}) ==
+        "layer.backward.state");
+    if (mode != BIDIR_CONCAT)
+      CHECK(code(x, {h0}, cell, {.direction_mode = mode, .backward = wider}) ==
+            "layer.backward.state");
+  }
+  CHECK(code_of([&] { rnn::zoneout(h0, h0, 1); }) == "zoneout.rate.range");
   CHECK(code(x, {h0}, cell, {.lengths = g.placeholder("l1", i32, {kB + 1})}) ==
         "layer.lengths.type");
   CHECK(code(x, {h0}, cell, {.lengths = g.placeholder("l2", f64, {kB})}) == "layer.lengths.type");
@@ -361,8 +440,8 @@ TEST_CASE("layer-normalised, minimal and independent layers follow their equatio
                g1 = draw({wide}, f64, 0.5, 2, 6), g2 = draw({wide}, f64, 0.5, 2, 7),
                b1 = draw({wide}, f64, -1, 1, 8), b2 = draw({wide}, f64, -1, 1, 9),
                u = draw({kH}, f64, -1, 1, 10);
-  rnn::LayerOutputs<Tensor> got;
-  const rnn::LayerInputs<Tensor> in{.lengths = lengths, .h_last = h0};
+  rnn::CellLayerOutputs<Tensor> got;
+  const rnn::CellLayerInputs<Tensor> in{.lengths = lengths, .h_last = h0};
   if (which == 0)
     got = rnn::lstm_layer_norm(x, {.lengths = lengths, .h_last = h0, .c_last = c0},
                                {wx, wh, g1, b1}, {.epsilon = kEpsilon});

@@ -45,9 +45,29 @@ TEST_CASE("the README's own cell runs, forward and backward", "[docs]") {
 }
 
 TEST_CASE("the README's tensors", "[docs]") {
-  const Tensor a = Tensor::full(f32, {2, 2}, 0.5), b = Tensor::full(f32, {2, 2}, 1);
-  Tensor y = tanh(matmul(a, b) * 2 + 1);
-  CHECK(y.at(3) == tanh(Tensor::full(f32, {1}, 3)).at(0));
+  std::ostringstream told;
+  std::streambuf* before = std::cout.rdbuf(told.rdbuf());
+  // clang-format off
+  Tensor a = Tensor::of<float>({2, 2}, {1, 2, 3, 4});  // or from a std::vector
+  Tensor y = tanh(matmul(a, a) * 0.1 + 1);
+  std::cout << y << "\n";                              // f32[2,2] {0.935409, 0.964028, 0.986614, 0.996682}
+  int64_t rows = y.dims()[0];
+  std::span<const float> numbers = y.values<float>();  // flat, row-major; y.at(3) is a double, sum(y).item() too
+  // clang-format on
+  std::cout.rdbuf(before);
+  CHECK(told.str() == "f32[2,2] {0.935409, 0.964028, 0.986614, 0.996682}\n");
+  CHECK(rows == 2);
+  CHECK(numbers.size() == 4);
+  CHECK(y.at(3) == static_cast<double>(numbers[3]));
+  try {
+    matmul(a, Tensor(f32, {3, 2}));
+    CHECK(false);
+  } catch (const Error& e) {
+    CHECK(e.code() == "matmul.b.dim");
+    CHECK(e.fault() == Fault::kArgument);
+  }
+  CHECK(to_string(Tensor::full(i32, {100}, 7)).ends_with(", 7, 7, ...}"));
+  CHECK(to_string(Tensor()) == "no tensor");
 }
 
 TEST_CASE("the README's way from a file to numbers", "[docs]") {

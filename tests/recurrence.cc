@@ -438,7 +438,7 @@ TEST_CASE("a body within a body gets a row of its own, or an error", "[recurrenc
   };
   // m has a row for each sequence, the body in the middle only those that run at its step.
   CHECK(code([&] { run_nested(asked, false, false); }) == "per_row.value.outer");
-  CHECK(code([&] { run_nested(operand, true, false); }) == "recurrence.operands.dim");
+  CHECK(code([&] { run_nested(operand, true, false); }) == "recurrence.body.rows");
 }
 
 TEST_CASE("a layer names the output of a cell that does not fit", "[recurrence]") {

@@ -164,6 +164,46 @@ TEST_CASE("an unrolled loop, a layer and a recurrence are one thing", "[roll]") 
   }
 }
 
+TEST_CASE("numbers in a cell, literal or of the graph around it, keep it on the engine", "[roll]") {
+  std::multiset<std::string> how;
+  std::vector<Tensor> want;
+  for (const std::string way : {"layer", "layer with a number from outside", "loop"}) {
+    Graph g;
+    const Var x = g.placeholder("x", f64, {kT, "B", kI}), h0 = g.placeholder("h0", f64, {"B", kH});
+    const Var wf = g.placeholder("wf", f64, {kI, kH}), wh = g.placeholder("wh", f64, {kI, kH}),
+              uf = g.placeholder("uf", f64, {kH, kH}), uh = g.placeholder("uh", f64, {kH, kH});
+    std::vector<Feed> feeds;
+    for (const Var& v : {x, h0, wf, wh, uf, uh})
+      feeds.emplace_back(v, draw(bind(v.shape(), {{"B", kB}}), f64, -1, 1, feeds.size()));
+    const Var one = g.constant(Tensor::scalar(f64, 1));
+    const rnn::Cell cell = [&](Var xt, Vars s) -> rnn::Step {
+      const Var f = sigmoid(matmul(xt, wf) + matmul(s[0], uf));
+      const Var rest = way == "layer with a number from outside" ? one - f : 1 - f;
+      const Var h = f * s[0] + rest * tanh(matmul(xt, wh) + matmul(s[0], uh)) * 0.5;
+      return {.output = h, .state = {h}};
+    };
+    Var last = h0;
+    if (way == "loop") {
+      for (int64_t t = 0; t < kT; ++t) last = cell(at_time(x, t), {last}).state[0];
+    } else {
+      last = rnn::layer(x, {h0}, cell).last[0];
+    }
+    Vars fetches{last};
+    for (const Var& d : gradients(sum(last * last), {x, h0, uf, wh})) fetches.push_back(d);
+    Session s(g, {}, one_thread());
+    const std::string text = s.explain(fetches, {{"B", kB}});
+    CAPTURE(way, text);
+    CHECK(text.find("runtime.recurrence.steps") == std::string::npos);
+    const std::vector<Tensor> got = s.run(fetches, feeds);
+    if (want.empty()) {
+      want = got;
+      how = recurrences(text);
+    }
+    if (way == "loop") CHECK(how == recurrences(text));
+    for (size_t k = 0; k < got.size(); ++k) CHECK(got[k].same_bits(want[k]));
+  }
+}
+
 // What a loop over time looks like that is not the plain one: each makes its results from `x`
 // [T,B,I] and others, and says how many recurrences it should become.
 struct Loop {
@@ -280,7 +320,7 @@ TEST_CASE("unrolled loops of many shapes keep their values and gradients", "[rol
     Vars fetches = loop.make(in);
     Var total = g.constant(Tensor::scalar(f64, 0));
     for (const Var& y : fetches) total = total + sum(y * y);
-    // The gradient is asked for twice: rolled, and (with optimize off) of the loop as it is too.
+    // Rolled in both; roll_fuzz.cc compares with gradients of loops that are not.
     const Vars d = gradients(total, in);
     fetches.insert(fetches.end(), d.begin(), d.end());
     Session s(g, {.optimize = optimize}, one_thread());

@@ -2,7 +2,7 @@
 // PyTorch, ONNX, Keras, oneDNN.
 //
 // The systems order the gates differently, transpose, add biases up or keep two, and stack
-// directions or not. Each layout is a row of one table (weights_layouts.cc); a conversion reads
+// directions or not. Each layout is a row of one table (layouts.cc); a conversion reads
 // into one form in between and writes from it. What a layout cannot hold is refused with the
 // reason. Names, shapes and refusals: docs/weights.md.
 #pragma once
