@@ -323,6 +323,12 @@ std::string ops_markdown(const OpRegistry& registry) {
       "Examples stand after `#include <rondo/rondo.h>` and `using namespace rondo;`. The suite "
       "compiles and runs them; a comment\n"
       "`// y: [T,B,4]` or `// y: {1, 2}` states a shape or values, which it checks.\n"
+      "Attributes are shown as they stand in graphs and files. In C++ they are fields of the "
+      "configuration structs (`ops/*.h`), in the\n"
+      "struct's own order, as C++ demands of designated initialisers; a spelling is a value of an "
+      "enumeration: `gate_act` \"RELU\" is\n"
+      "`LSTMActivations::RELU`, `data_format` \"NTS\" is `NTS` for `lstm_layer` and "
+      "`RnnDataFormat::NTS` elsewhere.\n"
       "Coming from another library: [migrating.md](migrating.md).\n\n"
       "| family | |\n|---|---|\n";
   for (const std::string& family : registry.families()) {

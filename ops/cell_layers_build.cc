@@ -38,7 +38,7 @@ Var weight(Graph g, std::string_view name, LSTMDirectionMode direction,
            const std::function<Tensor()>& draw) {
   if (!is_bidirectional(direction)) return g.variable(name, draw());
   const Tensor forward = draw(), backward = draw();
-  Dims one = forward.dims(), both = one;
+  Dims both = forward.dims();
   both.insert(both.begin(), 2);
   const Dims flat{1, forward.size()};
   return g.variable(name,

@@ -7,6 +7,7 @@
 #include <rondo/graph/checked.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/runtime/choose.h>
 #include <rondo/runtime/half.h>
 #include <rondo/runtime/recurrence_steps.h>
 
@@ -29,82 +30,7 @@ Attributes bind_attributes(const Attributes& a, const Binding& binding) {
   return r;
 }
 
-bool serves(const Kernel& k, const OpDef& op) {
-  return k.op == op.name || (k.op.empty() && !op.formula.empty());
-}
-
-// The cheapest row that supports the call; the backend's own first, then the reference's.
-const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
-  if (!options.kernel.empty()) {
-    for (const Backend* b : linked_backends()) {
-      for (const Kernel& k : b->kernels()) {
-        if (k.name != options.kernel || !serves(k, *call.node.op)) continue;
-        if (!k.supports || k.supports(call)) return &k;
-      }
-    }
-  }
-  const std::string_view names[] = {options.backend, "reference"};
-  for (const std::string_view name : names) {
-    const Kernel* best = nullptr;
-    for (const Kernel& k : backend(name).kernels()) {
-      if (!serves(k, *call.node.op) || (k.supports && !k.supports(call))) continue;
-      if (best == nullptr || k.cost_on(call) < best->cost_on(call)) best = &k;
-    }
-    if (best != nullptr) return best;
-  }
-  return nullptr;
-}
-
-// Why `chosen` runs the call: what else there was, and what does not support it; empty when there
-// was no choice.
-std::string why_chosen(const std::string& chosen, const KernelCall& call,
-                       const CompileOptions& options) {
-  if (chosen == options.kernel) return "asked for";
-  std::string others, unfit;
-  for (const std::string_view name :
-       {std::string_view(options.backend), std::string_view("reference")}) {
-    for (const Kernel& k : backend(name).kernels()) {
-      if (k.name == chosen || !serves(k, *call.node.op)) continue;
-      const bool fits = !k.supports || k.supports(call);
-      if (!fits) {
-        const std::string why = k.why_not ? k.why_not(call) : "";
-        unfit += cat(unfit.empty() ? "" : ", ", k.name, " does not support it",
-                     why.empty() ? "" : " (" + why + ")");
-      } else if (name == options.backend) {
-        others += cat(others.empty() ? "cheaper than " : ", ", k.name);
-      }
-    }
-    if (name == "reference" || options.backend == "reference") break;
-  }
-  std::string r = others;
-  if (!unfit.empty()) r += cat(r.empty() ? "" : "; ", unfit);
-  return r;
-}
-
-// A name that no backend knows would be passed over in silence.
-void require_kernel(const std::string& name) {
-  if (name.empty()) return;
-  for (const Backend* b : linked_backends()) {
-    const std::vector<KernelName> known = kernels_of_plans(b->name());
-    if (std::any_of(known.begin(), known.end(),
-                    [&](const KernelName& k) { return k.name == name; }))
-      return;
-  }
-  fail(Fault::kArgument, "plan.kernel.unknown", "no backend of this build has a kernel called '",
-       name, "'");
-}
-
 }  // namespace
-
-std::vector<KernelName> kernels_of_plans(std::string_view backend_name) {
-  std::vector<KernelName> r{{kRecurrenceSteps, "recurrence"}};
-  const auto add = [&](const Backend& b) {
-    for (const Kernel& k : b.kernels()) r.push_back({k.name, k.op});
-  };
-  add(backend(backend_name));
-  if (backend_name != "reference") add(backend("reference"));
-  return r;
-}
 
 struct BoundPlan::Step {
   Step(const Node& n, Attributes a) : attributes(std::move(a)), call{n, attributes, {}, {}} {}

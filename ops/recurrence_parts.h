@@ -1,0 +1,77 @@
+// A recurrence taken apart, for the passes that make another one of it. Internal to ops/.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <rondo/graph/graph.h>
+#include <rondo/graph/op.h>
+#include <rondo/ops/recurrence.h>
+
+namespace rondo::recurrence_internal {
+
+inline bool is_recurrence(const Node& n) { return n.op->name == "recurrence"; }
+
+inline bool has_symbol(const Shape& s, const std::string& symbol) {
+  return std::any_of(s.begin(), s.end(), [&](const Dim& d) {
+    const auto names = d.symbols();
+    return std::find(names.begin(), names.end(), symbol) != names.end();
+  });
+}
+
+// A recurrence taken apart: operands by role, and a body whose inputs are in the same order.
+struct Parts {
+  Vars states, xs, per_row, shared;
+  Var begin, end;
+  Subgraph body;  // inputs: states, xs, per_row, shared; outputs: next states, ys, sums
+  size_t ys = 0;
+  Attributes attributes;
+
+  Parts(const Node& n, const Vars& operands, Subgraph b)
+      : body(std::move(b)), attributes(n.attributes) {
+    const RecurrenceLayout l(n);
+    const auto part = [&](size_t from, size_t count) {
+      return Vars(operands.begin() + static_cast<std::ptrdiff_t>(from),
+                  operands.begin() + static_cast<std::ptrdiff_t>(from + count));
+    };
+    states = part(0, l.states);
+    xs = part(l.first_x(), l.xs);
+    per_row = part(l.first_per_row(), l.per_row);
+    shared = part(l.first_shared(), l.shared);
+    begin = operands[l.begin()];
+    end = operands[l.end()];
+    ys = l.ys;
+  }
+
+  size_t first_x() const { return states.size(); }
+  size_t first_shared() const { return states.size() + xs.size() + per_row.size(); }
+  // Adds an operand; `inner` stands for it in the body.
+  void add_x(const Var& outer, Value inner) {
+    body.inputs.insert(body.inputs.begin() + static_cast<std::ptrdiff_t>(states.size() + xs.size()),
+                       inner);
+    xs.push_back(outer);
+  }
+  void add_shared(const Var& outer, Value inner) {
+    body.inputs.push_back(inner);
+    shared.push_back(outer);
+  }
+
+  Vars make(Graph g, const Node& old) {
+    attributes.set("states", states.size());
+    attributes.set("xs", xs.size());
+    attributes.set("per_row", per_row.size());
+    attributes.set("shared", shared.size());
+    attributes.set("ys", ys);
+    Vars operands = states;
+    for (const Vars* v : {&xs, &per_row, &shared})
+      operands.insert(operands.end(), v->begin(), v->end());
+    operands.push_back(begin);
+    operands.push_back(end);
+    return make_recurrence(std::move(g), operands, std::make_shared<Subgraph>(body), attributes,
+                           {.site = old.site});
+  }
+};
+
+}  // namespace rondo::recurrence_internal
