@@ -32,7 +32,7 @@ struct Row {
   StepFunction step;
   std::vector<AttributeDef> attributes;
   std::vector<Sample::Input> sample;  // of the weights, I = H = 2
-  std::string example;
+  std::string example;                // on tensors; the one in a graph is the same for all
   std::vector<Difference> differs;
 };
 
@@ -97,14 +97,7 @@ layer_norm gives the 4*H numbers of a row mean 0 and variance 1 (v + epsilon und
        lstm_layer_norm_step,
        {kEpsilon},
        {{{2, 8}}, {{2, 8}}, {{8}}, {{8}}},
-       R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 12});
-Var lengths = g.placeholder("lengths", i32, {"B"});
-auto weights = rnn::lstm_layer_norm_weights(g, "layer", 12, 64);
-auto r = rnn::lstm_layer_norm(x, {.lengths = lengths}, weights);
-// r.y: [T,B,64]; r.last_h: [B,64]
-
-// At once, on tensors: with weights of 0 all gates are one half and the candidate is 0.
+       R"(// At once, on tensors: with weights of 0 all gates are one half and the candidate is 0.
 auto now = rnn::lstm_layer_norm(Tensor(f32, {1, 1, 3}), {.c_last = Tensor::full(f32, {1, 2}, 1)},
                                 {.input_weights = Tensor(f32, {3, 8}),
                                  .recurrent_weights = Tensor(f32, {2, 8})});
@@ -134,14 +127,7 @@ u = 1 keeps the old state. An absent gain is 1, absent biases are 0.)",
        gru_layer_norm_step,
        {kEpsilon},
        {{{2, 6}}, {{2, 6}}, {{6}}, {{6}}, {{6}}, {{6}}},
-       R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 12});
-Var lengths = g.placeholder("lengths", i32, {"B"});
-auto weights = rnn::gru_layer_norm_weights(g, "layer", 12, 64);
-auto r = rnn::gru_layer_norm(x, {.lengths = lengths}, weights);
-// r.y: [T,B,64]; r.last_h: [B,64]
-
-// At once, on tensors: with weights of 0 the gates are one half and the candidate is 0.
+       R"(// At once, on tensors: with weights of 0 the gates are one half and the candidate is 0.
 auto now = rnn::gru_layer_norm(Tensor(f32, {1, 1, 3}), {.h_last = Tensor::full(f32, {1, 2}, 1)},
                                {.input_weights = Tensor(f32, {3, 6}),
                                 .recurrent_weights = Tensor(f32, {2, 6})});
@@ -164,14 +150,7 @@ z = 0 keeps the old state, the other way round than u of gru. The candidate n ha
        min_gru_step,
        {},
        {{{2, 4}}, {{4}}},
-       R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 12});
-Var lengths = g.placeholder("lengths", i32, {"B"});
-auto weights = rnn::min_gru_weights(g, "layer", 12, 64);
-auto r = rnn::min_gru(x, {.lengths = lengths}, weights);
-// r.y: [T,B,64]; r.last_h: [B,64]
-
-// At once, on tensors: with weights of 0 half of the state stays.
+       R"(// At once, on tensors: with weights of 0 half of the state stays.
 auto now = rnn::min_gru(Tensor(f32, {2, 1, 3}), {.h_last = Tensor::full(f32, {1, 1}, 1)},
                         {.input_weights = Tensor(f32, {3, 2})});
 // now.y: {0.5, 0.25})",
@@ -191,14 +170,7 @@ There is one state and no output gate. The candidate n has no activation.)",
        min_lstm_step,
        {},
        {{{2, 6}}, {{6}}},
-       R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 12});
-Var lengths = g.placeholder("lengths", i32, {"B"});
-auto weights = rnn::min_lstm_weights(g, "layer", 12, 64);
-auto r = rnn::min_lstm(x, {.lengths = lengths}, weights);
-// r.y: [T,B,64]; r.last_h: [B,64]
-
-// At once, on tensors: with weights of 0 half of the state stays.
+       R"(// At once, on tensors: with weights of 0 half of the state stays.
 auto now = rnn::min_lstm(Tensor(f32, {2, 1, 3}), {.h_last = Tensor::full(f32, {1, 1}, 1)},
                          {.input_weights = Tensor(f32, {3, 3})});
 // now.y: {0.5, 0.25})",
@@ -222,14 +194,7 @@ Stacks of it are deep without vanishing gradients when |u| stays at or below 1.)
          {rnn::kIndRNNActivationNames.begin(), rnn::kIndRNNActivationNames.end()}}},
        // Far from the kink of relu at 0.
        {{{2, 2}, 0.1, 1}, {{2}, 0.1, 1}, {{2}, 1, 2}},
-       R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 12});
-Var lengths = g.placeholder("lengths", i32, {"B"});
-auto weights = rnn::ind_rnn_weights(g, "layer", 12, 64);
-auto r = rnn::ind_rnn(x, {.lengths = lengths}, weights);
-// r.y: [T,B,64]; r.last_h: [B,64]
-
-// At once, on tensors:
+       R"(// At once, on tensors:
 auto now = rnn::ind_rnn(Tensor::full(f32, {2, 1, 1}, 1), {},
                         {.input_weights = Tensor::full(f32, {1, 1}, 1),
                          .recurrent_weights = Tensor::full(f32, {1}, 2)});
@@ -239,8 +204,6 @@ auto now = rnn::ind_rnn(Tensor::full(f32, {2, 1, 1}, 1), {},
   };
   return kRows;
 }
-
-bool bidirectional(const Attributes& a) { return a.text("direction_mode").rfind("BIDIR", 0) == 0; }
 
 std::string signature_of(const Row& row, const Attributes* a) {
   const std::string format = a == nullptr ? "TNS" : a->text("data_format");
@@ -278,9 +241,7 @@ E value_of(const std::array<std::string_view, N>& names, const std::string& name
 Vars lower(const Row& row, const Call& c) {
   const bool both = bidirectional(c.attributes());
   const auto format = value_of<RnnDataFormat>(kRnnDataFormatNames, c.text("data_format"));
-  const auto half = [&](const Var& v, int64_t d) {
-    return v && both ? squeeze(slice(v, 0, d, d + 1), 0) : v;
-  };
+  const auto half = [&](const Var& v, int64_t d) { return both ? direction_of(v, d) : v; };
   rnn::Cell cells[2];
   Vars init[2];
   for (const int64_t d : {0, 1}) {
@@ -314,6 +275,20 @@ is 0. Past a row's end y is 0 and x is never read; a row of length 0 keeps its f
 modes, start at each row's own last step. In the BIDIR modes weights, first and last states have a leading axis of 2: forward,
 backward; y is their sum, [..,2*H] (BIDIR_CONCAT) or [T,2,B,H] (BIDIR_EXTRA_DIM, TNS only).)";
 
+std::string example_of(const Row& row) {
+  return cat(R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 12});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+auto weights = rnn::)",
+             row.name, R"(_weights(g, "layer", 12, 64);
+auto r = rnn::)",
+             row.name, R"((x, {.lengths = lengths}, weights);
+// r.y: [T,B,64]; r.last_h: [B,64]
+
+)",
+             row.example);
+}
+
 std::vector<Sample> samples_of(const Row& row) {
   const Sample::Input lengths{{3}, 0, 0, i32, {4, 0, 2}};
   // x, weights, lengths and first states; of a bidirectional layer, and without what is optional.
@@ -346,7 +321,7 @@ void register_cell_layers(OpRegistry& r) {
              .sig = signature_of(row, nullptr),
              .doc = row.doc + kShared,
              .source = row.source,
-             .example = row.example,
+             .example = example_of(row),
              .differs = row.differs,
              .attributes = row.attributes,
              .sig_of = [&row](const Attributes& a) { return signature_of(row, &a); },

@@ -33,16 +33,9 @@ CellLayerOutputs<V> call(std::string_view op, const V& x, const CellLayerInputs<
   return {r[0], r[1], cell_state ? r[2] : V()};
 }
 
-// A first value for each direction, one upon the other in the BIDIR modes.
 Var weight(Graph g, std::string_view name, LSTMDirectionMode direction,
            const std::function<Tensor()>& draw) {
-  if (!is_bidirectional(direction)) return g.variable(name, draw());
-  const Tensor forward = draw(), backward = draw();
-  Dims both = forward.dims();
-  both.insert(both.begin(), 2);
-  const Dims flat{1, forward.size()};
-  return g.variable(name,
-                    join_rows({forward.reshaped(flat), backward.reshaped(flat)}).reshaped(both));
+  return g.variable(name, each_direction(direction, draw));
 }
 
 }  // namespace

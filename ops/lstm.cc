@@ -99,8 +99,6 @@ std::vector<AttributeDef> layer_attributes() {
   return r;
 }
 
-bool bidirectional(const Attributes& a) { return a.text("direction_mode").rfind("BIDIR", 0) == 0; }
-
 std::string layer_signature(const Attributes& a) {
   const std::string &format = a.text("data_format"), &mode = a.text("direction_mode");
   const std::string d = bidirectional(a) ? "2," : "";
@@ -149,8 +147,6 @@ std::vector<ValueType> infer_layer(const InferContext& c) {
   r[2].present = c.attributes().flag("ret_last_c");
   return r;
 }
-
-Var direction_of(const Var& v, int64_t d) { return v ? squeeze(slice(v, 0, d, d + 1), 0) : v; }
 
 // One direction, time-major: y [T,B,H], last h and c [B,H].
 struct Direction {

@@ -63,15 +63,8 @@ LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t
                                          int64_t hidden_size, LSTMDirectionMode direction,
                                          DType dtype, bool peepholes) {
   const auto scope = g.scope(name);
-  const int64_t directions = is_bidirectional(direction) ? 2 : 1;
-  // One tensor for each direction, with the leading axis of the BIDIR modes.
   const auto both = [&](const std::function<Tensor()>& one) {
-    if (directions == 1) return one();
-    const Tensor forward = one(), backward = one();
-    const Dims& d = forward.dims();
-    if (d.size() == 1)
-      return join_rows({forward.reshaped({1, d[0]}), backward.reshaped({1, d[0]})});
-    return join_rows({forward, backward}).reshaped({2, d[0], d[1]});
+    return each_direction(direction, one);
   };
   constexpr int64_t kForget = 1, kNone = -1;
   LSTMLayerWeights<Var> w;

@@ -46,6 +46,19 @@ Var from_time_major(const Var& y, std::string_view format) {
   return permutation.empty() ? y : transpose(y, permutation);
 }
 
+bool bidirectional(const Attributes& a) { return a.text("direction_mode").rfind("BIDIR", 0) == 0; }
+
+Var direction_of(const Var& v, int64_t d) { return v ? squeeze(slice(v, 0, d, d + 1), 0) : v; }
+
+Tensor each_direction(LSTMDirectionMode mode, const std::function<Tensor()>& draw) {
+  if (!is_bidirectional(mode)) return draw();
+  const Tensor forward = draw(), backward = draw();
+  Dims both = forward.dims();
+  both.insert(both.begin(), 2);
+  const Dims flat{1, forward.size()};
+  return join_rows({forward.reshaped(flat), backward.reshaped(flat)}).reshaped(both);
+}
+
 Var with_peephole(const Var& gate, const Var& c, const Var& w) { return w ? gate + c * w : gate; }
 
 Var clipped(const Var& x, double bound) { return bound > 0 ? clip(x, -bound, bound) : x; }

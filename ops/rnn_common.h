@@ -4,6 +4,7 @@
 // Internal to ops/: users include the layers themselves.
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <rondo/graph/op.h>
+#include <rondo/ops/rnn_config.h>
 
 namespace rondo::rnn_internal {
 
@@ -19,6 +21,13 @@ std::string sequence_axes(std::string_view format, std::string_view features);
 /// From a layout to [T,B,features], and back.
 Var to_time_major(const Var& x, std::string_view format);
 Var from_time_major(const Var& y, std::string_view format);
+
+/// Whether a layer's direction_mode is one of two directions.
+bool bidirectional(const Attributes& a);
+/// What direction d has of an operand with a leading axis of 2; null for null.
+Var direction_of(const Var& v, int64_t d);
+/// A first value: one, or in the BIDIR modes one for each direction, [2,...].
+Tensor each_direction(LSTMDirectionMode mode, const std::function<Tensor()>& draw);
 
 /// gate + c w; the gate alone where there is no w.
 Var with_peephole(const Var& gate, const Var& c, const Var& w);

@@ -8,6 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
+#include "error_code.h"
 
 #include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
@@ -119,15 +120,6 @@ void put_nan(Tensor& t, int64_t row, int64_t from) {
   const int64_t positions = t.dim(1), width = t.dim(2);
   for (int64_t i = from * width; i < positions * width; ++i)
     t.mutable_data<double>()[row * positions * width + i] = kNan;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  return "";
 }
 
 TEST_CASE("attention is what plain loops give, at once and in a graph of symbols", "[attention]") {

@@ -7,29 +7,14 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "docs_data.h"
+
 #include <rondo/rondo.h>
 
 using namespace rondo;
+using namespace rondo::test;
 
 namespace {
-
-Tensor ramp(const Dims& dims) {
-  Tensor t(f64, dims);
-  for (int64_t i = 0; i < t.size(); ++i)
-    t.mutable_data<double>()[i] = std::sin(0.7 * static_cast<double>(i));
-  return t.to(f32);
-}
-
-// [T,B,I], NaN past the end of each row.
-Tensor padded(const Dims& dims, const std::vector<int32_t>& lengths) {
-  Tensor t = ramp(dims);
-  for (int64_t row = 0; row < dims[0] * dims[1]; ++row) {
-    if (row / dims[1] < lengths[static_cast<size_t>(row % dims[1])]) continue;
-    for (int64_t i = 0; i < dims[2]; ++i)
-      t.mutable_data<float>()[row * dims[2] + i] = std::numeric_limits<float>::quiet_NaN();
-  }
-  return t;
-}
 
 bool all_finite(const std::vector<Tensor>& list) {
   for (const Tensor& t : list) {

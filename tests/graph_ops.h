@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include "error_code.h"
+
 #include <rondo/graph/graph.h>
 #include <rondo/graph/op.h>
 
@@ -105,26 +107,6 @@ inline Subgraph unit(const Vars& outputs) {
   for (const Var& p : s.graph.placeholders()) s.inputs.push_back(p.value());
   for (const Var& v : outputs) s.outputs.push_back(v.value());
   return s;
-}
-
-/// The code of the Error that `f` throws; empty when it throws none.
-template <class F>
-std::string code_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  return "";
-}
-template <class F>
-std::string text_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace rondo::test

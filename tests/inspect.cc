@@ -4,6 +4,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "../cli/inspect.h"
+#include "error_code.h"
 
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
@@ -12,6 +13,7 @@
 #include <rondo/ops/shape.h>
 
 using namespace rondo;
+using rondo::test::code_of;
 using rondo::tool::describe_plan;
 
 namespace {
@@ -31,15 +33,6 @@ Graph example() {
       .named("y");
   matmul(x, u).named("z");
   return g;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  return "";
 }
 
 bool has(const std::string& text, const std::string& part) {

@@ -10,6 +10,7 @@
 #include <catch2/generators/catch_generators_range.hpp>
 
 #include "check_gradient.h"
+#include "error_code.h"
 #include "op_run.h"
 
 #include <rondo/rondo.h>
@@ -20,15 +21,6 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr int64_t kT = 5, kB = 3, kI = 2, kH = 4;
 const std::vector<int32_t> kLengths{5, 0, 3};
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  return "";
-}
 
 // h' = tanh(x w + h u), its output the state squared.
 struct Net {

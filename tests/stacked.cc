@@ -9,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
+#include "error_code.h"
 
 #include <rondo/ops/gru.h>
 #include <rondo/ops/layer.h>
@@ -39,23 +40,6 @@ double largest_difference(const Tensor& a, const Tensor& b) {
     worst = std::isnan(d) ? HUGE_VAL : std::max(worst, d);
   }
   return worst;
-}
-
-std::string code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.code();
-  }
-  return "";
-}
-std::string text_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 
 // h' = tanh(x w + h u), over the steps of each row.
