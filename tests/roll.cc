@@ -159,6 +159,7 @@ TEST_CASE("an unrolled loop, a layer and a recurrence are one thing", "[roll]") 
     }
     for (size_t k = 0; k < want.size(); ++k) CHECK(got[k].same_bits(want[k]));
     CHECK(recurrences(explained) == how);
+    CHECK(explained.find(" over time, backwards") != std::string::npos);
     CHECK((explained.find("  roll  ") != std::string::npos) ==
           (way == "cells" || way == "primitives"));
   }
