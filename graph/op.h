@@ -88,6 +88,14 @@ struct Sample {
   std::string label = {};
 };
 
+/// A call that the op refuses: operands and attributes as in a sample, and the rule that they
+/// break.
+struct RefusedCall {
+  std::string rule;  ///< "axes.twice": the Error's code after "op."
+  Sample call;       ///< values are given where the rule is about them: then it may refuse at run
+  std::string means = {};  ///< when it is refused, in words, for docs/errors.md
+};
+
 /// The name of an op, or of one of its operands or attributes, in another system.
 struct Alias {
   std::string system;  ///< "SameDiff", "libnd4j", "MXNet", "ONNX", "PyTorch", "Keras"
@@ -142,6 +150,9 @@ struct OpDef {
   /// numbers).
   bool opaque = false;
   std::vector<Sample> samples = {};
+  /// A call for each rule beside those that signature and attributes state by themselves (arity,
+  /// presence, dtype, rank, dimension; type, range, spelling): generated tests make it.
+  std::vector<RefusedCall> refuses = {};
   Signature parsed = {};  ///< of `sig`, filled by the registry
 
   /// The signature under these attributes.

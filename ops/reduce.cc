@@ -49,6 +49,10 @@ Var spread(const Call& c, const Var& v) {
   return broadcast_to(reshape(v, kept_shape(c)), c.in(0).shape());
 }
 
+const std::vector<RefusedCall> kAxesRefusals{
+    {"axes.twice", {{{{2, 3}}}, {{"axes", std::vector<int64_t>{1, -1}}}}, "an axis is named twice"},
+    {"axes.range", {{{{2, 3}}}, {{"axes", std::vector<int64_t>{2}}}}, "x has no such axis"}};
+
 std::vector<Sample> samples_of() {
   return {{{{{2, 3, 4}}}},
           {{{{2, 3, 4}}}, {{"axes", std::vector<int64_t>{1}}}},
@@ -72,7 +76,8 @@ Tensor now = sum(Tensor::of<float>({2, 2}, {1, 2, 3, 4}), {.axes = {0}});  // no
        .attributes = kAttributes,
        .infer = infer_reduce,
        .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars { return {spread(c, g[0])}; },
-       .samples = samples_of()});
+       .samples = samples_of(),
+       .refuses = kAxesRefusals});
   r.add({.name = "mean",
          .sig = "x[...] -> y[...]",
          .doc = "y = mean of x over the axes; over nothing: NaN.",
@@ -95,7 +100,8 @@ Tensor now = mean(Tensor::of<float>({2, 2}, {1, 2, 3, 4}), {.axes = {1}});  // n
            const Var m = sum(x, o) / sum(fill_like(x, 1), o);
            return {is_half(t) ? cast(m, t) : m};
          },
-         .samples = samples_of()});
+         .samples = samples_of(),
+         .refuses = kAxesRefusals});
   r.add({.name = "reduce_max",
          .sig = "x[...] -> y[...]",
          .doc = "y = largest value over the axes; NaN passes through; over nothing: -infinity. The "
@@ -118,7 +124,8 @@ Tensor now = reduce_max(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), {.axes = {1}});
                apply("first_true", {winner}, {{"axes", c.attributes().integers("axes")}})[0];
            return {where(first, spread(c, g[0]), 0)};
          },
-         .samples = samples_of()});
+         .samples = samples_of(),
+         .refuses = kAxesRefusals});
   r.add({.name = "first_true",
          .sig = "x[...]:bool -> y[...]:bool",
          .doc = "y = true only at the first true element of x, in flat order over the given axes.",

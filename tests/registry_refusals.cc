@@ -257,3 +257,48 @@ TEST_CASE("every op refuses attributes that are unknown, of another type, out of
                    << " required");
   for (const size_t n : {unknown, types, ranges, spellings, not_a_number, required}) CHECK(n > 0);
 }
+
+namespace {
+
+// The code with which the call is refused: when it is built, or when it runs; empty = accepted.
+std::string refused_in_a_graph(const OpDef& op, const Sample& call,
+                               const std::vector<Tensor>& values) {
+  try {
+    const OpGraph g = graph_of(op, call.attributes, values);
+    Session session(g.graph, {.backend = "reference"}, one_thread());
+    session.run(g.present(), {g.feeds.begin(), g.feeds.end()});
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return "";
+}
+
+std::string refused_eagerly(const OpDef& op, const Sample& call,
+                            const std::vector<Tensor>& values) {
+  try {
+    apply(op.name, values, call.attributes);
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("every op refuses what its definition says, in a graph and eagerly, by that rule",
+          "[registry][refusal]") {
+  size_t rules = 0;
+  for (const OpDef* op : registry().all()) {
+    for (const RefusedCall& r : op->refuses) {
+      const std::vector<Tensor> values = draw(r.call, f64);
+      CAPTURE(op->name, r.rule, r.call.label);
+      CHECK(refused_in_a_graph(*op, r.call, values) == cat(op->name, ".", r.rule));
+      if (!values.empty())
+        CHECK(refused_eagerly(*op, r.call, values) == cat(op->name, ".", r.rule));
+      CHECK_FALSE(r.means.empty());
+      ++rules;
+    }
+  }
+  WARN(rules << " rules of definitions, each broken in both forms");
+  CHECK(rules > 0);
+}
