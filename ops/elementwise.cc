@@ -20,6 +20,7 @@ constexpr Kind kKinds[] = {{"float", "", "", f64, ""},
                            {"activation", "", "", f64, "Activations"},
                            {"number", ":same", ":same", f64, ""},
                            {"compare", ":same!", ":bool", f64, "Comparisons and logic"},
+                           {"test", "!", ":bool", f64, "Comparisons and logic"},
                            {"logic", ":bool", ":bool", boolean, "Comparisons and logic"}};
 
 // Formulas that are C++ too, through the operators of elementwise.h.
@@ -209,6 +210,25 @@ Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
          .samples = {{{{{2, 3}, 0, 1, boolean}, {{2, 3}}, {{2, 3}}}},
                      {{{{2, 1}, 0, 1, boolean}, {{3}}, {{}}}}}});
 
+  r.add({.name = "lerp",
+         .sig = "a[...], b[...], t[...] -> y[...]",
+         .doc = "y = a + t (b - a): a where t is 0, b where it is 1; broadcast.",
+         .example = R"(Graph g;
+Var old_value = g.placeholder("old_value", f32, {"B", 3});
+Var new_value = g.placeholder("new_value", f32, {"B", 3});
+Var y = lerp(old_value, new_value, 0.1);  // y: [B,3]
+Tensor now = lerp(Tensor::of<float>({2}, {1, 2}), Tensor::of<float>({2}, {3, 4}), 0.5);  // now: {2, 3})",
+         .infer = infer_broadcast,
+         .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+           const Var &a = c.in(0), &b = c.in(1), &t = c.in(2);
+           return {unbroadcast(g[0] * (1 - t), a.shape()), unbroadcast(g[0] * t, b.shape()),
+                   unbroadcast(g[0] * (b - a), t.shape())};
+         },
+         .formula = "a + t * (b - a)",
+         .samples = {{{{{2, 3}}, {{2, 3}}, {{2, 3}}}},
+                     {{{{2, 1}}, {{3}}, {{}}}},
+                     {{{{0, 2}}, {{0, 2}}, {{2}}}}}});
+
   r.add({.name = "cast",
          .sig = "x[...]:any -> y[...]:any",
          .doc = "The same numbers in another dtype: to nearest even; floats to integers towards "
@@ -281,6 +301,14 @@ V where(V condition, std::type_identity_t<Operand<V>> a, std::type_identity_t<Op
 }
 template Var where(Var, Operand<Var>, Operand<Var>, Site);
 template Tensor where(Tensor, Operand<Tensor>, Operand<Tensor>, Site);
+
+template <Operable V>
+V lerp(V a, std::type_identity_t<Operand<V>> b, std::type_identity_t<Operand<V>> t, Site at) {
+  const Operand<V> like(a);
+  return apply("lerp", {a, b.beside(like), t.beside(like)}, {}, {.site = at})[0];
+}
+template Var lerp(Var, Operand<Var>, Operand<Var>, Site);
+template Tensor lerp(Tensor, Operand<Tensor>, Operand<Tensor>, Site);
 
 template <Operable V>
 V cast(V x, DType dtype, Site at) {

@@ -35,6 +35,11 @@ template <Operable V>
 V where(V condition, std::type_identity_t<Operand<V>> a, std::type_identity_t<Operand<V>> b,
         Site at = Site::here());
 
+/// y = a + t (b - a); the three are broadcast. Shapes: a[...], b[...], t[...] of one float dtype.
+template <Operable V>
+V lerp(V a, std::type_identity_t<Operand<V>> b, std::type_identity_t<Operand<V>> t,
+       Site at = Site::here());
+
 /// The same numbers in another dtype (to nearest even; floats to integers towards zero, NaN to 0).
 template <Operable V>
 V cast(V x, DType dtype, Site at = Site::here());

@@ -25,16 +25,20 @@ constexpr std::array kFunctions{
     FnInfo{Fn::kMin, "minimum", 2, false},
     FnInfo{Fn::kMax, "maximum", 2, false},
     FnInfo{Fn::kAtan2, "atan2", 2, false},
+    FnInfo{Fn::kMod, "mod", 2, false},
     FnInfo{Fn::kNeg, "neg", 1, false},
     FnInfo{Fn::kAbs, "abs", 1, false},
     FnInfo{Fn::kSign, "sign", 1, false},
     FnInfo{Fn::kFloor, "floor", 1, false},
     FnInfo{Fn::kCeil, "ceil", 1, false},
+    FnInfo{Fn::kRound, "round", 1, false},
     FnInfo{Fn::kExp, "exp", 1, false},
     FnInfo{Fn::kExpm1, "expm1", 1, false},
     FnInfo{Fn::kLog, "log", 1, false},
     FnInfo{Fn::kLog1p, "log1p", 1, false},
+    FnInfo{Fn::kLog2, "log2", 1, false},
     FnInfo{Fn::kSqrt, "sqrt", 1, false},
+    FnInfo{Fn::kCbrt, "cbrt", 1, false},
     FnInfo{Fn::kTanh, "tanh", 1, false},
     FnInfo{Fn::kSigmoid, "sigmoid", 1, false},
     FnInfo{Fn::kErf, "erf", 1, false},
@@ -190,10 +194,16 @@ T evaluate_float(Fn fn, T a, T b, T c) {
       return std::pow(a, b);
     case Fn::kAtan2:
       return std::atan2(a, b);
+    case Fn::kMod: {
+      const T r = std::fmod(a, b);
+      return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+    }
     case Fn::kFloor:
       return std::floor(a);
     case Fn::kCeil:
       return std::ceil(a);
+    case Fn::kRound:
+      return std::nearbyint(a);
     case Fn::kExp:
       return std::exp(a);
     case Fn::kExpm1:
@@ -202,8 +212,12 @@ T evaluate_float(Fn fn, T a, T b, T c) {
       return std::log(a);
     case Fn::kLog1p:
       return std::log1p(a);
+    case Fn::kLog2:
+      return std::log2(a);
     case Fn::kSqrt:
       return std::sqrt(a);
+    case Fn::kCbrt:
+      return std::cbrt(a);
     case Fn::kTanh:
       return std::tanh(a);
     case Fn::kSigmoid:
@@ -270,6 +284,10 @@ T evaluate_integer(Fn fn, T a, T b, T c) {
       return static_cast<T>(static_cast<U>(a) * static_cast<U>(b));
     case Fn::kDiv:
       return b == 0 ? T{0} : b == -1 ? static_cast<T>(U{0} - static_cast<U>(a)) : a / b;
+    case Fn::kMod: {
+      const T r = b == 0 || b == -1 ? T{0} : static_cast<T>(a % b);
+      return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
+    }
     case Fn::kNeg:
       return static_cast<T>(U{0} - static_cast<U>(a));
     case Fn::kAbs:
@@ -282,6 +300,7 @@ T evaluate_integer(Fn fn, T a, T b, T c) {
       return std::max(a, b);
     case Fn::kFloor:
     case Fn::kCeil:
+    case Fn::kRound:
       return a;
     case Fn::kLess:
       return a < b;

@@ -146,7 +146,10 @@ TEST_CASE("cpu_elementwise_bits_do_not_depend_on_the_position") {
               Tensor::of<double>({n}, std::span(v).last(static_cast<size_t>(n))).to(t);
           const Tensor got = run_kernel(cpu_backend(), op->name, {part}, sample_numbers(*op))[0];
           INFO(op->name << " of the last " << n);
-          for (int64_t i = 0; i < n; ++i) REQUIRE((got.at(i) == whole[0].at(131 - n + i)));
+          for (int64_t i = 0; i < n; ++i) {
+            const double a = got.at(i), b = whole[0].at(131 - n + i);
+            REQUIRE((a == b || (std::isnan(a) && std::isnan(b))));
+          }
         }
       }
     }

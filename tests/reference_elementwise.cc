@@ -137,6 +137,12 @@ TEST_CASE("formulas have the values of their definitions", "[reference][elementw
       {"clip", {{"low", -1.0}, {"high", 2.0}}, 9, 2},
       {"rsqrt", {}, 4, 0.5},
       {"square", {}, -3, 9},
+      {"log2", {}, 8, 3},
+      {"cbrt", {}, -27, -3},
+      {"asin", {}, 1, std::asin(1.0)},
+      {"acos", {}, -1, std::acos(-1.0)},
+      {"acos", {}, 1, 0},
+      {"atan", {}, -2, std::atan(-2.0)},
       {"log1p", {}, 1e-20, 1e-20},
   };
   for (const Row& r : rows) {
@@ -145,6 +151,28 @@ TEST_CASE("formulas have the values of their definitions", "[reference][elementw
   }
   CHECK_THAT(run("atan2", {Tensor::scalar(f64, 1), Tensor::scalar(f64, -1)}).item(),
              WithinAbs(3 * std::atan(1.0), 1e-15));
+}
+
+TEST_CASE("rounding takes halves to the even number, and remainders have the divisor's sign",
+          "[reference][elementwise]") {
+  CHECK(values(run("round", {doubles({6}, {0.5, 1.5, 2.5, -0.5, -1.5, 2.4999})})) ==
+        Numbers{0, 2, 2, 0, -2, 2});
+  // Python's: -7.5 // 2, 7.5 // -2, 1 // 0.1 (9, for 0.1 is above a tenth), and their remainders.
+  const Tensor a = doubles({4}, {-7.5, 7.5, 1, 6}), b = doubles({4}, {2, -2, 0.1, 0});
+  const Numbers whole = values(run("floor_div", {a, b})), rest = values(run("mod", {a, b}));
+  CHECK((whole[0] == -4 && whole[1] == -4 && whole[2] == 9 && whole[3] == kInf));
+  CHECK((rest[0] == 0.5 && rest[1] == -0.5 && rest[2] == std::fmod(1, 0.1) && std::isnan(rest[3])));
+  const Tensor i = Tensor::of<int32_t>({4}, {-7, 7, -7, 5}),
+               j = Tensor::of<int32_t>({4}, {2, -2, -1, 0});
+  CHECK(values(run("floor_div", {i, j})) == Numbers{-4, -4, 7, 0});
+  CHECK(values(run("mod", {i, j})) == Numbers{1, -1, 0, 0});
+}
+
+TEST_CASE("NaN, infinities and finite numbers are told apart", "[reference][elementwise]") {
+  const Tensor x = doubles({5}, {kNaN, kInf, -kInf, 1e308, 0});
+  CHECK(values(run("is_nan", {x})) == Numbers{1, 0, 0, 0, 0});
+  CHECK(values(run("is_inf", {x})) == Numbers{0, 1, 1, 0, 0});
+  CHECK(values(run("is_finite", {x})) == Numbers{0, 0, 0, 1, 1});
 }
 
 TEST_CASE("f32 is computed in f32", "[reference][elementwise]") {

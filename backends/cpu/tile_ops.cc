@@ -39,6 +39,7 @@ RONDO_VECTOR_OP(Sign, keep_nan(a, hn::Sub(hn::IfThenElseZero(hn::Gt(a, zero), on
                                           hn::IfThenElseZero(hn::Lt(a, zero), one))))
 RONDO_VECTOR_OP(Floor, hn::Floor(a))
 RONDO_VECTOR_OP(Ceil, hn::Ceil(a))
+RONDO_VECTOR_OP(Round, hn::Round(a))
 RONDO_VECTOR_OP(Exp, exp_of(d, a))
 RONDO_VECTOR_OP(Expm1, expm1_of(d, a))
 RONDO_VECTOR_OP(Log, log_of(d, a))
@@ -142,6 +143,7 @@ std::array<TileFn, kFnCount> ops_of() {
   row(Fn::kSign, map<T, Sign, 1>);
   row(Fn::kFloor, map<T, Floor, 1>);
   row(Fn::kCeil, map<T, Ceil, 1>);
+  row(Fn::kRound, map<T, Round, 1>);
   row(Fn::kExp, map<T, Exp, 1>);
   row(Fn::kExpm1, map<T, Expm1, 1>);
   row(Fn::kLog, map<T, Log, 1>);
