@@ -12,6 +12,7 @@
 #include <rondo/graph/tensor.h>
 #include <rondo/ops/attention.h>
 #include <rondo/ops/cell_layers.h>
+#include <rondo/ops/control.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/gru.h>
 #include <rondo/ops/layer.h>

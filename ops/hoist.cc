@@ -201,7 +201,7 @@ Subgraph hoist(const Subgraph& s, RewriteLog* log) {
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.body == nullptr) return {};
     const auto body = bodies(n.body);
-    if (!is_recurrence(n)) return r.copy(n, r.inputs(n), body);
+    if (!is_recurrence(n) || is_branch(n)) return r.copy(n, r.inputs(n), body);
     Parts parts(n, r.inputs(n), *body);
     Hoister h(n, *body, r.graph(), parts, log);
     if (!h.run()) return r.copy(n, r.inputs(n), body);

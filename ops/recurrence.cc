@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/recurrence_parts.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/shape.h>
 
@@ -78,6 +79,13 @@ std::vector<ValueType> infer_recurrence(const InferContext& c) {
       no_rows(body.graph.type(body.outputs[i]), i < l.states + l.ys ? 1 : 0, "output", i);
   }
 
+  // A body of control flow (ops/control.h): the one row is not an axis of its values.
+  bool rowless = rows == Dim(1);
+  for (size_t i = 0; i < l.first_shared(); ++i) {
+    const Shape& s = body.graph.type(body.inputs[i]).shape;
+    rowless = rowless && (s.empty() || !(s[0] == Dim::symbol(symbol)));
+  }
+
   std::vector<ValueType> out;
   const auto type_of = [&](size_t output, bool over_time) {
     const Value v = body.outputs[output];
@@ -89,8 +97,9 @@ std::vector<ValueType> infer_recurrence(const InferContext& c) {
   };
   for (size_t i = 0; i < l.ys; ++i) {
     const Value v = body.outputs[l.states + i];
-    if (v && (body.graph.type(v).shape.empty() ||
-              !(body.graph.type(v).shape[0] == Dim::symbol(symbol)))) {
+    if (v && !rowless &&
+        (body.graph.type(v).shape.empty() ||
+         !(body.graph.type(v).shape[0] == Dim::symbol(symbol)))) {
       c.refuse("body", "rows", "output ", i, " of the body has shape ",
                to_string(body.graph.type(v).shape), ", but its first axis must be the rows");
     }
@@ -247,21 +256,6 @@ Vars vjp_recurrence(const Call& c, const Vars& g, GradContext& context) {
   return result;
 }
 
-// A symbol for the rows of a body that no operand of the outer graph uses.
-std::string row_symbol_of(const Graph& outer) {
-  constexpr std::string_view kPrefix = "$rows";
-  int64_t next = 0;
-  for (const Var& p : outer.placeholders()) {
-    for (const Dim& d : p.shape()) {
-      for (const std::string& s : d.symbols()) {
-        if (s.rfind(kPrefix, 0) == 0)
-          next = std::max<int64_t>(next, std::strtoll(s.c_str() + kPrefix.size(), nullptr, 10) + 1);
-      }
-    }
-  }
-  return std::string(kPrefix) + std::to_string(next);
-}
-
 // A Var of the graph around the body that holds a row for each sequence, used as if it held none:
 // it would fit only as long as all rows run.
 void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
@@ -322,6 +316,44 @@ Vars make_recurrence(Graph g, const Vars& operands, std::shared_ptr<const Subgra
   return g.call(registry().at("recurrence"), operands, std::move(attributes), std::move(options));
 }
 
+std::string recurrence_internal::row_symbol_of(const Graph& outer) {
+  constexpr std::string_view kPrefix = "$rows";
+  int64_t next = 0;
+  for (const Var& p : outer.placeholders()) {
+    for (const Dim& d : p.shape()) {
+      for (const std::string& s : d.symbols()) {
+        if (s.rfind(kPrefix, 0) == 0)
+          next = std::max<int64_t>(next, std::strtoll(s.c_str() + kPrefix.size(), nullptr, 10) + 1);
+      }
+    }
+  }
+  return std::string(kPrefix) + std::to_string(next);
+}
+
+Vars recurrence_internal::close_body(Graph outer, Subgraph s, Vars operands, const Var& begin,
+                                     const Var& end, Attributes attributes, CallOptions options) {
+  attributes.set("shared", s.graph.captures().size());
+  for (const auto& [from, to] : s.graph.captures()) {
+    operands.push_back(outer.var(from));
+    s.inputs.push_back(to);
+  }
+  operands.push_back(begin);
+  operands.push_back(end);
+  // The finished body stands alone: it must not keep the user's graph alive.
+  Graph closed;
+  Subgraph whole{closed, {}, {}};
+  Vars ends;
+  for (const Value v : s.inputs) {
+    const ValueType& t = s.graph.type(v);
+    ends.push_back(closed.call(placeholder_op(), {}, {{"dtype", t.dtype}, {"shape", t.shape}})[0]);
+    whole.inputs.push_back(ends.back().value());
+  }
+  for (const Var& v : inline_subgraph(s, closed, ends))
+    whole.outputs.push_back(v ? v.value() : Value{});
+  return make_recurrence(outer, operands, std::make_shared<Subgraph>(whole), std::move(attributes),
+                         std::move(options));
+}
+
 RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& body, Site at) {
   Vars all = in.states;
   for (const Vars* list : {&in.xs, &in.per_row}) all.insert(all.end(), list->begin(), list->end());
@@ -354,7 +386,7 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   }
 
   Graph g = outer.child();
-  const std::string symbol = row_symbol_of(outer);
+  const std::string symbol = recurrence_internal::row_symbol_of(outer);
   Subgraph s{g, {}, {}};
   Vars inner[3];
   std::vector<Value> inputs_of[3];
@@ -403,32 +435,14 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   Vars operands = in.states;
   operands.insert(operands.end(), xs.begin(), xs.end());
   operands.insert(operands.end(), per_row.begin(), per_row.end());
-  for (const auto& [from, to] : g.captures()) {
-    operands.push_back(outer.var(from));
-    s.inputs.push_back(to);
-  }
-  operands.push_back(in.begin);
-  operands.push_back(in.end);
-  const size_t shared = g.captures().size();
-  const Attributes attributes{
-      {"states", in.states.size()}, {"xs", xs.size()},      {"per_row", per_row.size()},
-      {"shared", shared},           {"ys", step.ys.size()}, {"reverse", in.reverse},
-      {"origin", in.origin},        {"row_symbol", symbol}, {"extent", Shape{steps, rows}}};
-  // The finished body stands alone: it must not keep the user's graph alive.
-  Graph closed;
-  Subgraph whole{closed, {}, {}};
-  Vars ends;
-  for (const Value v : s.inputs) {
-    const ValueType& t = g.type(v);
-    ends.push_back(closed.call(placeholder_op(), {}, {{"dtype", t.dtype}, {"shape", t.shape}})[0]);
-    whole.inputs.push_back(ends.back().value());
-  }
-  for (const Var& v : inline_subgraph(s, closed, ends))
-    whole.outputs.push_back(v ? v.value() : Value{});
-  const RecurrenceLayout l(attributes, whole);
-  const Vars out = make_recurrence(outer, operands, std::make_shared<Subgraph>(whole), attributes,
-                                   {.name = in.name, .site = at});
-
+  const Attributes attributes{{"states", in.states.size()}, {"xs", xs.size()},
+                              {"per_row", per_row.size()},  {"ys", step.ys.size()},
+                              {"reverse", in.reverse},      {"origin", in.origin},
+                              {"row_symbol", symbol},       {"extent", Shape{steps, rows}}};
+  const Vars out =
+      recurrence_internal::close_body(outer, std::move(s), std::move(operands), in.begin, in.end,
+                                      attributes, {.name = in.name, .site = at});
+  const RecurrenceLayout l(outer.node(out.back().value().node));
   RecurrenceResult r;
   const auto take = [&](size_t from, size_t count) {
     return Vars(out.begin() + static_cast<std::ptrdiff_t>(from),

@@ -1,9 +1,11 @@
-// A recurrence taken apart, for the passes that make another one of it. Internal to ops/.
+// A recurrence taken apart, for the passes that make another one of it, and what its builders
+// share. Internal to ops/.
 #pragma once
 
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <rondo/graph/graph.h>
@@ -20,6 +22,19 @@ inline bool has_symbol(const Shape& s, const std::string& symbol) {
     return std::find(names.begin(), names.end(), symbol) != names.end();
   });
 }
+
+// The op that a recurrence means when it is a branch, which may not run at all: nothing leaves it.
+inline constexpr std::string_view kBranch = "cond";
+
+inline bool is_branch(const Node& n) { return n.attributes.text("origin").rfind(kBranch, 0) == 0; }
+
+// A symbol for the rows of a body that no operand of the outer graph uses.
+std::string row_symbol_of(const Graph& outer);
+
+// Makes a recurrence of a body that was written in a child of `outer`. `s.inputs` stand for
+// `operands`: states, xs, per_row. What the body captured becomes its shared operands.
+Vars close_body(Graph outer, Subgraph s, Vars operands, const Var& begin, const Var& end,
+                Attributes attributes, CallOptions options);
 
 // A recurrence taken apart: operands by role, and a body whose inputs are in the same order.
 struct Parts {
