@@ -1,12 +1,11 @@
 // Random loops over time, written out step by step: rolled and optimized, they give what the graph
 // gives as it stands, with its gradients of first and second order. RONDO_FUZZ=N runs N programs.
-#include <cstdlib>
 #include <functional>
-#include <random>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
+#include "dice.h"
 #include "op_run.h"
 
 #include <rondo/graph/rewrite.h>
@@ -17,20 +16,6 @@ namespace {
 
 constexpr int64_t kH = 4;
 constexpr double kLargest = 1e3;  // of a loss: rounding decides what grows beyond it
-
-class Dice {
- public:
-  explicit Dice(uint64_t seed) : engine_(seed) {}
-  size_t below(size_t n) { return engine_() % n; }
-  bool one_in(size_t n) { return below(n) == 0; }
-  template <class T>
-  const T& of(const std::vector<T>& v) {
-    return v[below(v.size())];
-  }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 // What a cell does: fixed once, applied at each step to that step's values.
 struct Cell {
@@ -323,9 +308,7 @@ double far(Tensor a, Tensor b) {
 }
 
 TEST_CASE("random loops keep their values and gradients when they are rolled", "[roll][fuzz]") {
-  const char* asked = std::getenv("RONDO_FUZZ");
-  const uint64_t first = asked != nullptr ? 1000 : 0;
-  const uint64_t programs = asked != nullptr ? std::strtoull(asked, nullptr, 10) : 60;
+  const uint64_t first = fuzz_seed(0), programs = fuzz_count(60);
   size_t rolled = 0;
   for (uint64_t seed = first; seed < first + programs; ++seed) {
     CAPTURE(seed);
