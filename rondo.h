@@ -32,6 +32,8 @@
 #include <rondo/ops/weights/weights.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/proto/safetensors.h>
+#include <rondo/runtime/check_gradients.h>
+#include <rondo/runtime/check_op.h>
 #include <rondo/runtime/checkpoint.h>
 #include <rondo/runtime/data.h>
 #include <rondo/runtime/explain.h>

@@ -217,7 +217,8 @@ Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
 Var old_value = g.placeholder("old_value", f32, {"B", 3});
 Var new_value = g.placeholder("new_value", f32, {"B", 3});
 Var y = lerp(old_value, new_value, 0.1);  // y: [B,3]
-Tensor now = lerp(Tensor::of<float>({2}, {1, 2}), Tensor::of<float>({2}, {3, 4}), 0.5);  // now: {2, 3})",
+Tensor t = Tensor::of<float>({2}, {1, 2});
+Tensor now = lerp(t, t * 3, 0.5);  // now: {2, 4})",
          .infer = infer_broadcast,
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
            const Var &a = c.in(0), &b = c.in(1), &t = c.in(2);

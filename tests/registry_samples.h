@@ -13,8 +13,13 @@
 #include <rondo/graph/op.h>
 #include <rondo/ops/random.h>
 #include <rondo/ops/register.h>
+#include <rondo/runtime/check_op.h>
 
 namespace rondo::test {
+
+using check::draw;
+using check::graph_of;
+using check::OpGraph;
 
 /// Ops that a sample cannot describe: they have a body.
 inline bool needs_body(const OpDef& op) { return op.name == "recurrence"; }
@@ -38,63 +43,6 @@ inline std::vector<NamedSample> all_samples() {
   for (const OpDef* op : registry().all()) {
     for (NamedSample& s : samples_of(*op)) r.push_back(std::move(s));
   }
-  return r;
-}
-
-/// Numbers even in [low, high); whole ones in [low, high] for other dtypes than floats.
-inline Tensor draw(const Dims& dims, DType dtype, double low, double high, uint64_t seed) {
-  Tensor t(f64, dims);
-  for (int64_t i = 0; i < t.size(); ++i) {
-    const double u = uniform_at(seed, 0, 0, static_cast<uint64_t>(i));
-    t.mutable_data<double>()[i] =
-        is_float(dtype) ? low + (high - low) * u : std::floor(low + (high - low + 1) * u);
-  }
-  return t.to(dtype);
-}
-
-/// The operands of a sample, one for each, null = absent. Values that are given repeat when the
-/// shape has more.
-inline std::vector<Tensor> draw(const Sample& s, DType float_type, uint64_t seed = 1) {
-  std::vector<Tensor> r;
-  for (const Sample::Input& in : s.inputs) {
-    const DType t = is_float(in.dtype) ? float_type : in.dtype;
-    if (in.absent) {
-      r.emplace_back();
-    } else if (in.values.empty()) {
-      r.push_back(draw(in.dims, t, in.low, in.high, seed * 1000 + r.size()));
-    } else {
-      Tensor v(f64, in.dims);
-      for (int64_t i = 0; i < v.size(); ++i)
-        v.mutable_data<double>()[i] = in.values[static_cast<size_t>(i) % in.values.size()];
-      r.push_back(v.to(t));
-    }
-  }
-  return r;
-}
-
-/// An op on placeholders like `values`.
-struct OpGraph {
-  Graph graph;
-  Vars inputs, outputs;  ///< null where absent or not asked for
-  std::vector<std::pair<Var, Tensor>> feeds;
-
-  Vars present() const {
-    Vars r;
-    std::copy_if(outputs.begin(), outputs.end(), std::back_inserter(r),
-                 [](const Var& v) { return static_cast<bool>(v); });
-    return r;
-  }
-};
-
-inline OpGraph graph_of(const OpDef& op, const Attributes& attributes,
-                        const std::vector<Tensor>& values) {
-  OpGraph r;
-  for (const Tensor& t : values) {
-    r.inputs.push_back(
-        t ? r.graph.placeholder(cat("in", r.inputs.size()), t.dtype(), to_shape(t.dims())) : Var());
-    if (t) r.feeds.emplace_back(r.inputs.back(), t);
-  }
-  r.outputs = r.graph.call(op, r.inputs, attributes);
   return r;
 }
 

@@ -60,7 +60,8 @@ HWY_INLINE V exp_of(D d, V x) {
 template <class D, class V>
 HWY_INLINE V expm1_of(D d, V x) {
   using T = hn::TFromD<D>;
-  return keep_nan(x, hn::Expm1(d, hn::Min(x, hn::Set(d, sizeof(T) == 4 ? T(89) : T(710)))));
+  const V y = hn::Expm1(d, hn::Min(x, hn::Set(d, sizeof(T) == 4 ? T(89) : T(710))));
+  return hn::IfThenElse(hn::Eq(x, hn::Zero(d)), x, keep_nan(x, y));  // -0 stays -0
 }
 
 /// Natural logarithm, 4 ulp.
@@ -102,8 +103,8 @@ HWY_INLINE V tanh_of(D d, V x) {
   const V near = hn::MulAdd(hn::Mul(p, u), x, x);
   const V e = exp_of(d, hn::Add(a, a));
   const V far = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
-  const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, hn::CopySign(far, x));
-  return keep_nan(x, y);
+  const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);
+  return keep_nan(x, hn::CopySign(y, x));  // -0 too
 }
 template <class D, class V, HWY_IF_F64_D(D)>
 HWY_INLINE V tanh_of(D d, V x) {
