@@ -1,6 +1,6 @@
 // Every op against values and gradients of PyTorch, NumPy and SciPy (tests/vectors/ops, made by
 // tests/vectors/make_ops.py), in every way an op can run.
-#include <iostream>
+#include <functional>
 #include <set>
 
 #include <catch2/catch_test_macros.hpp>
@@ -61,8 +61,8 @@ TEST_CASE("vectors: every op gives the numbers and gradients of other systems", 
     CHECK((passed != 0 || kContract.count(op->family) == 1));
   }
   if (backend == "cpu" && optimize)
-    std::cout << t.passed << " cases of " << t.passed_of.size() << " ops in " << dtype << ", "
-              << t.gradients << " gradients, " << t.left_out << " left out\n";
+    WARN(t.passed << " cases of " << t.passed_of.size() << " ops in " << dtype << ", "
+                  << t.gradients << " gradients, " << t.left_out << " left out");
 }
 
 TEST_CASE("vectors: every op in the half formats, where the numbers are no kinks",
@@ -90,7 +90,7 @@ TEST_CASE("vectors: every op has three cases from other systems", "[vectors][ops
   for (const OpDef* op : registry().all()) {
     INFO(op->name);
     if (const auto why = kNoFile.find(op->name); why != kNoFile.end()) {
-      std::cout << "no case of " << op->name << ": it " << why->second << "\n";
+      WARN("no case of " << op->name << ": it " << why->second);
       CHECK(count.count(op->name) == 0);
       CHECK(lowered_to.count(op->name) == 1);
       continue;
@@ -99,8 +99,8 @@ TEST_CASE("vectors: every op has three cases from other systems", "[vectors][ops
     files += count[op->name];
     least = std::min(least, count[op->name]);
   }
-  std::cout << files << " cases of other systems for " << count.size() << " ops, at least " << least
-            << " each\n";
+  WARN(files << " cases of other systems for " << count.size() << " ops, at least " << least
+             << " each");
   CHECK(count.size() + kNoFile.size() == registry().all().size());
 }
 

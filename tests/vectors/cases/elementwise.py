@@ -122,6 +122,29 @@ def divide_ints(a, b):
     )
 
 
+def floor_divide_ints(a, b):
+    nonzero = torch.where(b == 0, torch.ones_like(b), b)
+    return torch.where(b == 0, torch.zeros_like(a), torch.div(a, nonzero, rounding_mode="floor"))
+
+
+def modulo_ints(a, b):
+    return torch.where(b == 0, torch.zeros_like(a), torch.remainder(a, torch.where(b == 0, torch.ones_like(b), b)))
+
+
+class CubeRoot(torch.autograd.Function):
+    """NumPy's: PyTorch has none."""
+
+    @staticmethod
+    def forward(context, x):
+        y = torch.from_numpy(np.array(np.cbrt(x.numpy())))
+        context.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(context, g):
+        return g / (3 * context.saved_tensors[0] ** 2)
+
+
 def arithmetic(case):
     unary(case, "neg", torch.neg, ints=torch.neg, tolerance=EXACT)
     unary(case, "abs", torch.abs, grid=ODD, ints=torch.abs, tolerance=EXACT)
@@ -129,6 +152,9 @@ def arithmetic(case):
     unary(case, "floor", torch.floor, grid=ODD, ints=lambda x: x.clone(), tolerance=EXACT)
     unary(case, "ceil", torch.ceil, grid=ODD, ints=lambda x: x.clone(), tolerance=EXACT)
     unary(case, "trunc", torch.trunc, grid=ODD, ints=lambda x: x.clone(), tolerance=EXACT)
+    unary(case, "round", torch.round, grid=ODD, ints=lambda x: x.clone(), tolerance=EXACT)
+    ties = given([0.5, 1.5, 2.5, 3.5, -0.5, -1.5, -2.5, 0.49999999999999994, 4503599627370497.5, -0.0])
+    case("round", "ties", {"x": ties}, {}, torch.round, grad=False, dtypes=["f64"], tolerance=EXACT, signed_zeros=True)
     unary(case, "square", torch.square, ints=torch.square)
     unary(case, "reciprocal", torch.reciprocal, 0.3, 3)
     unary(case, "exp", torch.exp, -4, 4)
@@ -138,6 +164,11 @@ def arithmetic(case):
     unary(case, "sqrt", torch.sqrt, 0.05, 6)
     unary(case, "rsqrt", torch.rsqrt, 0.05, 6)
     unary(case, "erf", torch.erf, -3, 3)
+    unary(case, "log2", torch.log2, 0.05, 6)
+    unary(case, "cbrt", CubeRoot.apply, -6, 6)
+    unary(case, "asin", torch.asin, -0.95, 0.95)
+    unary(case, "acos", torch.acos, -0.95, 0.95)
+    unary(case, "atan", torch.atan, -6, 6)
     unary(case, "sin", torch.sin, -6, 6)
     unary(case, "cos", torch.cos, -6, 6)
     unary(case, "tan", torch.tan, -1.4, 1.4)
@@ -148,6 +179,9 @@ def arithmetic(case):
     binary(case, "sub", torch.sub, ints=torch.sub)
     binary(case, "mul", torch.mul, ints=torch.mul)
     binary(case, "div", torch.div, 0.3, 3, ints=divide_ints)
+    divided = {"low": -1.9, "high": 1.9, "grids": (ODD, EVEN)}
+    binary(case, "floor_div", torch.floor_divide, **divided, ints=floor_divide_ints, signed_zeros=False, grad=False)
+    binary(case, "mod", torch.remainder, **divided, ints=modulo_ints)
     binary(case, "pow", torch.pow, 0.3, 3)
     binary(case, "atan2", torch.atan2)
     binary(case, "minimum", torch.minimum, grids=(ODD, EVEN), ints=torch.minimum, signed_zeros=False)
@@ -166,10 +200,16 @@ def comparisons(case):
     }.items():
         binary(case, op, f, **near, ints=f)
         case(op, "bool", {"a": flags(2, 4), "b": flags(4)}, {}, f)
-    for op, f in {"logical_and": torch.logical_and, "logical_or": torch.logical_or}.items():
+    for op, f in {
+        "logical_and": torch.logical_and,
+        "logical_or": torch.logical_or,
+        "logical_xor": torch.logical_xor,
+    }.items():
         case(op, "same_shape", {"a": flags(3, 5), "b": flags(3, 5)}, {}, f)
         case(op, "broadcast", {"a": flags(2, 1, 3), "b": flags(4, 1)}, {}, f)
         case(op, "empty", {"a": flags(0, 3), "b": flags(3)}, {}, f)
+    for op, f in {"is_nan": torch.isnan, "is_inf": torch.isinf, "is_finite": torch.isfinite}.items():
+        unary(case, op, f)
     case("logical_not", "plain", {"x": flags(3, 5)}, {}, torch.logical_not)
     case("logical_not", "scalar", {"x": flags()}, {}, torch.logical_not)
     case("logical_not", "empty", {"x": flags(0)}, {}, torch.logical_not)
@@ -242,6 +282,12 @@ def selection(case):
         torch.where,
         signed_zeros=True,
     )
+
+    three = ("a", "b", "t")
+    case("lerp", "same_shape", dict(zip(three, (draw(3, 5), draw(3, 5), draw(3, 5)))), {}, torch.lerp)
+    case("lerp", "broadcast", dict(zip(three, (draw(2, 1, 3), draw(4, 1), draw(3)))), {}, torch.lerp)
+    case("lerp", "number", dict(zip(three, (draw(4), draw(4), draw()))), {}, torch.lerp)
+    case("lerp", "empty", dict(zip(three, (draw(0, 3), draw(3), draw(1, 1)))), {}, torch.lerp)
 
     fixed = lambda x: x.detach().clone()
     case("stop_gradient", "plain", {"x": draw(3, 5)}, {}, fixed, tolerance=EXACT)

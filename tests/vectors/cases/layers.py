@@ -1,5 +1,5 @@
-"""The recurrent layers beside the contract: each row by itself, step by step, in PyTorch, from the equations in docs/ops.md;
-and PyTorch's own LSTMs."""
+"""The recurrent layers beside the contract: each row by itself, step by step, in PyTorch, from the equations in
+docs/ops.md; and PyTorch's own LSTMs."""
 
 import torch
 import torch.nn.functional as F

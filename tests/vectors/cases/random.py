@@ -1,5 +1,5 @@
-"""Random numbers: an independent Philox4x32-10, written from the paper (Salmon, Moraes, Dror, Shaw, 2011), with the packing of
-counter and key that ops/random.h documents."""
+"""Random numbers: an independent Philox4x32-10, written from the paper (Salmon, Moraes, Dror, Shaw, 2011), with the
+packing of counter and key that ops/random.h documents."""
 
 import torch
 
