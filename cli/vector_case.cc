@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <span>
 
 #include <nlohmann/json.hpp>
 
@@ -23,6 +25,9 @@ constexpr std::array<std::string_view, 6> kSystems{"libnd4j", "MXNet",   "SameDi
 // Configuration that is no attribute: which tensors are there, and how the values were made.
 constexpr std::array<std::string_view, 6> kPresence{"hasBiases", "hasSeqLen", "hasInitH",
                                                     "hasInitC",  "hasPH",     "training"};
+
+// A file's number of an operand makes room for all before it.
+constexpr size_t kMostOperands = 4096;
 
 struct DTypeNumbers {
   DType dtype;
@@ -49,11 +54,16 @@ Json parse(const std::string& text, std::string_view what) {
   return j;
 }
 
+// An entry of the metadata as JSON, null when there is none.
+Json optional_entry(const SafeTensors& file, const char* key) {
+  const auto it = file.metadata.find(key);
+  return it == file.metadata.end() ? Json() : parse(it->second, key);
+}
+
 Tolerance tolerance_of(const SafeTensors& file, DType dtype) {
   const DTypeNumbers& numbers = numbers_of(dtype);
-  const auto it = file.metadata.find("tolerance");
-  if (it == file.metadata.end()) return numbers.tolerance;
-  const Json j = parse(it->second, "tolerance");
+  const Json j = optional_entry(file, "tolerance");
+  if (j.is_null()) return numbers.tolerance;
   if (j.is_number()) {
     // How exact the file is. A coarser dtype adds its own rounding.
     if (dtype == f64) return {j.get<double>(), 0};
@@ -64,10 +74,23 @@ Tolerance tolerance_of(const SafeTensors& file, DType dtype) {
   return {own->value("atol", 0.0), own->value("rtol", 0.0)};
 }
 
+using Systems = std::span<const std::string_view>;
+
+// Whose names a file uses besides ours.
+Systems systems_of(const SafeTensors& file) {
+  const auto it = file.metadata.find("names");
+  if (it == file.metadata.end()) return kSystems;
+  if (it->second != "rondo")
+    fail(Fault::kUnsupported, "verify.names.value", "the file uses the names of '", it->second,
+         "'; there are those of rondo, or none named");
+  return {};
+}
+
 // Our name for `theirs`, one of those that `known` accepts; empty when there is none.
 template <class Known>
-std::string own_name(const OpDef& op, std::string_view theirs, const Known& known) {
-  for (const std::string_view system : kSystems) {
+std::string own_name(const OpDef& op, std::string_view theirs, Systems systems,
+                     const Known& known) {
+  for (const std::string_view system : systems) {
     for (const Alias& a : op.aliases) {
       if (a.system == system && a.name == theirs && !a.of.empty() && known(a.of)) return a.of;
     }
@@ -91,17 +114,22 @@ AttributeValue value_of(const OpDef& op, const std::string& key, const Json& j,
         {"nan", std::nan("")}, {"inf", HUGE_VAL},      {"-inf", -HUGE_VAL}};
     const auto it = kNoJson.find(s);
     if (like.get<double>() != nullptr && it != kNoJson.end()) return it->second;
+    if (like.get<DType>() != nullptr) return dtype_from_name(s);
     return s;
   }
   const auto all = [&](auto is) { return j.is_array() && std::all_of(j.begin(), j.end(), is); };
-  if (all([](const Json& e) { return e.is_number_integer(); }))
-    return j.get<std::vector<int64_t>>();
+  const bool of_texts = like.get<std::vector<std::string>>() != nullptr;  // which may be none
+  if (all([&](const Json& e) { return e.is_number_integer() && !of_texts; })) {
+    const auto numbers = j.get<std::vector<int64_t>>();
+    if (like.get<Shape>() != nullptr) return to_shape(numbers);
+    return numbers;
+  }
   if (all([](const Json& e) { return e.is_string(); })) return j.get<std::vector<std::string>>();
   fail(Fault::kUnsupported, "verify.config.type", "[", op.name, "] config '", key, "' is ",
        j.dump(), ", which no attribute can be");
 }
 
-Attributes attributes_of(const OpDef& op, const Json& config) {
+Attributes attributes_of(const OpDef& op, const Json& config, Systems systems) {
   if (!config.is_object())
     fail(Fault::kArgument, "verify.file.json", "the file's config is no JSON object");
   Attributes r;
@@ -114,7 +142,7 @@ Attributes attributes_of(const OpDef& op, const Json& config) {
       def = it == op.attributes.end() ? nullptr : &*it;
       return def != nullptr;
     };
-    const std::string name = own_name(op, key, find);
+    const std::string name = own_name(op, key, systems, find);
     if (!name.empty()) {
       r.set(name, value_of(op, key, value, def->default_value));
     } else if (std::find(kPresence.begin(), kPresence.end(), key) == kPresence.end()) {
@@ -152,6 +180,28 @@ Tensor operand_of(const OpDef& op, const Slot& slot, Tensor t, DType dtype) {
   }
 }
 
+// Where the tensor that the file calls `theirs` stands among `slots`: "xs.2" is the third of any
+// number.
+std::optional<size_t> slot_at(const OpDef& op, const std::vector<Slot>& slots,
+                              const std::string& theirs, Systems systems) {
+  size_t at = 0;
+  const auto find = [&](std::string_view n) {
+    for (at = 0; at < slots.size(); ++at) {
+      if (slots[at].name == n) return true;
+    }
+    return false;
+  };
+  if (!own_name(op, theirs, systems, find).empty()) return at;
+  const size_t dot = theirs.rfind('.');
+  if (dot == std::string::npos || slots.empty() || !slots.back().variadic) return {};
+  const char* end = theirs.data() + theirs.size();
+  size_t k = 0;
+  const auto [rest, error] = std::from_chars(theirs.data() + dot + 1, end, k);
+  if (error != std::errc() || rest != end || k >= kMostOperands) return {};
+  if (own_name(op, theirs.substr(0, dot), systems, find).empty() || !slots[at].variadic) return {};
+  return at + k;
+}
+
 // "grad.yLast" is {"grad.", slots of operands}.
 struct Kind {
   std::string_view prefix;
@@ -172,6 +222,14 @@ const OpDef* op_called(std::string_view name) {
   return registry().find(name);
 }
 
+const OpDef& op_of(const SafeTensors& file) {
+  const std::string& name = metadata(file, "op");
+  const OpDef* op = systems_of(file).empty() ? registry().find(name) : op_called(name);
+  if (op == nullptr)
+    fail(Fault::kUnsupported, "verify.op.unknown", "this build has no op for '", name, "'");
+  return *op;
+}
+
 const std::string& metadata(const SafeTensors& file, const std::string& key) {
   const auto it = file.metadata.find(key);
   if (it == file.metadata.end())
@@ -181,17 +239,21 @@ const std::string& metadata(const SafeTensors& file, const std::string& key) {
 
 VectorCase read_vector_case(const SafeTensors& file, DType dtype) {
   VectorCase c;
-  const std::string& name = metadata(file, "op");
-  c.op = op_called(name);
-  if (c.op == nullptr)
-    fail(Fault::kUnsupported, "verify.op.unknown", "this build has no op for '", name, "'");
+  const OpDef& op = op_of(file);
+  c.op = &op;
+  const Systems systems = systems_of(file);
   c.tolerance = tolerance_of(file, dtype);
-  if (const auto it = file.metadata.find("kink_margin"); it != file.metadata.end()) {
-    c.kink_margin = parse(it->second, "kink_margin").get<double>();
+  c.tolerance.signed_zeros = optional_entry(file, "signed_zeros") == Json(true);
+  if (const Json j = optional_entry(file, "kink_margin"); !j.is_null())
+    c.kink_margin = j.get<double>();
+  if (const Json j = optional_entry(file, "dtypes"); !j.is_null()) {
+    for (const Json& name : j) c.dtypes.push_back(dtype_from_name(name.get<std::string>()));
   }
-  c.attributes = attributes_of(*c.op, parse(metadata(file, "config"), "config"));
+  if (const Json j = optional_entry(file, "run"); !j.is_null())
+    c.run = {j.value("training", false), j.value("seed", uint64_t{0}), j.value("step", int64_t{0})};
+  c.attributes = attributes_of(op, parse(metadata(file, "config"), "config"), systems);
 
-  const Signature& s = c.op->parsed;
+  const Signature& s = op.parsed;
   std::vector<NamedTensor> given;
   const Kind kinds[] = {{"in.", s.inputs, &given},
                         {"out.", s.outputs, &c.outputs},
@@ -202,24 +264,19 @@ VectorCase read_vector_case(const SafeTensors& file, DType dtype) {
       return key.rfind(k.prefix, 0) == 0;
     });
     if (kind == std::end(kinds))
-      fail(Fault::kUnsupported, "verify.tensor.kind", "[", c.op->name, "] the file's tensor '", key,
+      fail(Fault::kUnsupported, "verify.tensor.kind", "[", op.name, "] the file's tensor '", key,
            "' is of no known kind");
-    const std::string theirs = key.substr(kind->prefix.size());
-    size_t at = 0;
-    const auto find = [&](std::string_view n) {
-      for (at = 0; at < kind->slots.size(); ++at) {
-        if (kind->slots[at].name == n) return true;
-      }
-      return false;
-    };
-    if (own_name(*c.op, theirs, find).empty())
-      fail(Fault::kUnsupported, "verify.tensor.unknown", "[", c.op->name,
+    const auto at = slot_at(op, kind->slots, key.substr(kind->prefix.size()), systems);
+    if (!at)
+      fail(Fault::kUnsupported, "verify.tensor.unknown", "[", op.name,
            "] has nothing for the file's tensor '", key, "'");
-    kind->list->push_back({key, at, tensor});
+    kind->list->push_back({key, *at, tensor});
   }
-  c.inputs.resize(s.inputs.size());
-  for (const NamedTensor& t : given)
-    c.inputs[t.at] = operand_of(*c.op, s.inputs[t.at], t.value, dtype);
+  for (const NamedTensor& t : given) {
+    if (c.inputs.size() <= t.at) c.inputs.resize(t.at + 1);
+    c.inputs[t.at] = operand_of(op, s.slot_of(t.at), t.value, dtype);
+  }
+  if (s.inputs.empty() || !s.inputs.back().variadic) c.inputs.resize(s.inputs.size());
   return c;
 }
 

@@ -29,13 +29,19 @@ struct Recorded {
   std::vector<Feed> feeds;
 };
 
+// "x", and "xs.2" where there may be any number.
+std::string name_of_operand(const OpDef& op, size_t i) {
+  const Signature& s = op.parsed;
+  const Slot& slot = s.slot_of(i);
+  return slot.variadic ? cat(slot.name, ".", i + 1 - s.inputs.size()) : slot.name;
+}
+
 Recorded record(const VectorCase& c) {
   Recorded r;
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     const Tensor& t = c.inputs[i];
     r.inputs.push_back(
-        t ? r.graph.placeholder(c.op->parsed.inputs[i].name, t.dtype(), to_shape(t.dims()))
-          : Var());
+        t ? r.graph.placeholder(name_of_operand(*c.op, i), t.dtype(), to_shape(t.dims())) : Var());
     if (t) r.feeds.emplace_back(r.inputs.back(), t);
   }
   r.outputs = r.graph.call(*c.op, r.inputs, c.attributes);
@@ -64,15 +70,38 @@ std::string place(int64_t flat, const Dims& dims) {
 }
 
 std::string number(double v) {
+  if (std::isnan(v)) return "nan";  // of either sign
   char text[32];
   std::snprintf(text, sizeof text, "%.9g", v);
   return text;
 }
 
+struct Judgement {
+  double error, allowed;
+};
+
+// One number. NaN and infinities are the same or wrong: beside them any tolerance is infinite.
+Judgement judge(double got, double want, const Tolerance& t, double scale) {
+  const bool same = got == want || (std::isnan(got) && std::isnan(want));
+  if (!std::isfinite(want)) return {same ? 0 : HUGE_VAL, 0};
+  if (t.signed_zeros && want == 0 && same && std::signbit(got) != std::signbit(want))
+    return {HUGE_VAL, 0};
+  return {std::abs(got - want), scale * (t.absolute + t.relative * std::abs(want))};
+}
+
 void compare_run(const std::string& form, const VectorCase& c, const VectorRun& run, bool gradients,
                  const VerifyOptions& options, CaseResult& result) {
-  for (const NamedTensor& t : c.outputs)
-    result.comparisons.push_back(compare(form, t, run.outputs.at(t.at), c.tolerance));
+  for (const NamedTensor& t : c.outputs) {
+    // The op may give more results than the file has, not less.
+    const Tensor got = t.at < run.outputs.size() ? run.outputs[t.at] : Tensor();
+    result.comparisons.push_back(compare(form, t, got, c.tolerance));
+    // A float is in the dtype under test, or in one that the configuration names.
+    Comparison& k = result.comparisons.back();
+    const DType want = t.value.dtype();
+    if (k.problem.empty() && got.dtype() != want &&
+        !(is_float(want) && got.dtype() == options.dtype))
+      k.problem = cat("is ", got.dtype(), ", the file says ", want);
+  }
   if (!gradients) return;
   for (const NamedTensor& t : c.gradients) {
     const Tensor& got = run.gradients.at(t.at);
@@ -141,7 +170,8 @@ bool wanted(const std::string& op, const std::vector<std::string>& only) {
 
 VectorRun run_graph(const VectorCase& c, const VerifyOptions& options, bool gradients) {
   const Prepared p = prepare(c, options, gradients);
-  const std::vector<Tensor> values = p.session->run(p.fetches, p.recorded.feeds);
+  const std::vector<Tensor> values =
+      p.session->run(p.fetches, p.recorded.feeds, c.run.value_or(RunOptions{}));
   VectorRun run{std::vector<Tensor>(p.recorded.outputs.size()),
                 std::vector<Tensor>(c.inputs.size())};
   for (size_t i = 0; i < p.outputs.size(); ++i) run.outputs[p.outputs[i]] = values[i];
@@ -186,17 +216,17 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
     c.problem = cat("has shape ", to_string(got.dims()), ", the file says ", to_string(w.dims()));
   }
   if (!c.problem.empty()) return c;
-  double worst = 0;
+  double worst = 0, most = 0;
   int64_t at = -1, wrong = 0;
   for (int64_t i = 0; i < w.size(); ++i) {
     const double a = got.at(i), b = w.at(i);
-    double error = std::abs(a - b);
-    if (a == b) error = 0;  // infinities
-    if (!(error <= scale * (tolerance.absolute + tolerance.relative * std::abs(b)))) {
+    const auto [error, allowed] = judge(a, b, is_float(w.dtype()) ? tolerance : Tolerance{}, scale);
+    if (!(error <= allowed)) {
       ++wrong;
       // NaN is worse than any number.
       if (at < 0 || error > worst || (std::isnan(error) && !std::isnan(worst))) {
         worst = error;
+        most = allowed;
         at = i;
       }
     }
@@ -205,8 +235,7 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
   if (wrong != 0) {
     c.problem = cat(wrong, " of ", w.size(), " differ, most at ", place(at, w.dims()), ": got ",
                     number(got.at(at)), ", want ", number(w.at(at)), ", error ", number(worst),
-                    ", allowed ",
-                    number(scale * (tolerance.absolute + tolerance.relative * std::abs(w.at(at)))));
+                    ", allowed ", number(most));
   }
   return c;
 }
@@ -227,6 +256,12 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
       return leave_out(
           cat("a value is ", number(c.kink_margin), " from a kink, too near for ", options.dtype));
     }
+    if (!c.dtypes.empty() &&
+        std::find(c.dtypes.begin(), c.dtypes.end(), options.dtype) == c.dtypes.end())
+      return leave_out(cat("its numbers do not hold in ", options.dtype));
+    // What runs at once runs with the options of every run.
+    const bool eager = options.eager && !c.run;
+    if (!eager && !options.graph) return leave_out("it says how a graph runs");
     // A backward kernel runs only where there are gradients.
     if (!options.compile.kernel.empty() && !kernel_runs(c, options, false) &&
         !(gradients && kernel_runs(c, options, true))) {
@@ -238,7 +273,7 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
       if (gradients)
         compare_run("graph with gradients", c, run_graph(c, options, true), true, options, result);
     }
-    if (options.eager)
+    if (eager)
       compare_run("eager", c, run_eager(c, options, gradients), gradients, options, result);
     for (const Comparison& k : result.comparisons) {
       if (!k.problem.empty())
