@@ -103,11 +103,34 @@ void argmax(const KernelArgs& a) {
   });
 }
 
+// Both softmaxes, on x moved so that the largest value is 0.
+void softmax(const KernelArgs& a, bool logarithm) {
+  const Axes axes(a.in[0].dims(), {a.call.attributes.integer("axis")});
+  for_float(a.in[0].type->dtype, [&]<class T>() {
+    const T* x = a.in[0].as<T>();
+    T* y = a.out[0].as<T>();
+    axes.for_each_kept([&](int64_t first) {
+      double largest = -std::numeric_limits<double>::infinity(), total = 0;
+      axes.for_each_reduced(
+          first, [&](int64_t i) { largest = evaluate(Fn::kMax, largest, double{x[i]}, 0.0); });
+      axes.for_each_reduced(first, [&](int64_t i) { total += std::exp(x[i] - largest); });
+      axes.for_each_reduced(first, [&](int64_t i) {
+        const double d = x[i] - largest;
+        y[i] = static_cast<T>(logarithm ? d - std::log(total) : std::exp(d) / total);
+      });
+    });
+  });
+}
+
 }  // namespace
 
 std::vector<Kernel> reduce_kernels() {
-  return {row("sum", numbers, sum), row("reduce_max", no_halves, reduce_max),
-          row("first_true", nullptr, first_true), row("argmax", no_halves, argmax)};
+  return {row("sum", numbers, sum),
+          row("reduce_max", no_halves, reduce_max),
+          row("first_true", nullptr, first_true),
+          row("argmax", no_halves, argmax),
+          row("softmax", no_halves, [](const KernelArgs& a) { softmax(a, false); }),
+          row("log_softmax", no_halves, [](const KernelArgs& a) { softmax(a, true); })};
 }
 
 }  // namespace rondo::reference
