@@ -20,10 +20,10 @@
 namespace rondo {
 
 struct Bundle {
-  std::map<std::string, Graph> graphs;
+  std::map<std::string, Graph> graphs = {};
   /// Values of variables, and whatever else is kept by name. A name must not begin with '%'.
-  std::map<std::string, Tensor> tensors;
-  Attributes attributes;
+  std::map<std::string, Tensor> tensors = {};
+  Attributes attributes = {};
 };
 
 enum class FileFormat { kRondo, kProtobuf };
