@@ -133,7 +133,7 @@ Vars lower_dot_product(const Call& c) {
   if (visible) scores = where(visible, scores, lowest(scores.dtype()));
   const Var weights = kept(visible, nn::softmax(scores));
   const Var y = transpose(matmul(weights, values), {0, 2, 1, 3});
-  return {reshape(y, c.out(0).shape())};
+  return {reshape(y, {y.dim(0), y.dim(1), c["values"].dim(2)})};
 }
 
 std::string dot_product_signature(const Attributes& a) {

@@ -138,11 +138,11 @@ that y's step t sees no later one; AMOUNTS what `amounts` says. Padding is 0. Wi
 the g-th part of the channels; groups = C is a depthwise convolution. T may be a symbol; at a stride s it must be one times s ("2*N").)";
   d.source = "Waibel et al. (1989): time-delay networks";
   d.example = R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "2*N", 40});  // frames of 40 numbers
+Var x = g.placeholder("x", f32, {"B", "2*T", 40});  // frames of 40 numbers
 Var k = g.variable("k", init::glorot_uniform(g, {3, 40, 8}, 120, 24));
-Var y = nn::conv_1d(x, k, {}, {.padding = nn::Padding::same});  // y: [B,2*N,8]
+Var y = nn::conv_1d(x, k, {}, {.padding = nn::Padding::same});  // y: [B,2*T,8]
 Var half = nn::conv_1d(x, 16, 5, "front", {.stride = 2, .padding = nn::Padding::same});
-// half: [B,N,16]
+// half: [B,T,16]
 Tensor t = Tensor::of<float>({1, 4, 1}, {1, 2, 3, 4});
 Tensor now = nn::conv_1d(t, Tensor::full(f32, {2, 1, 1}, 1), {});  // now: {3, 5, 7})";
   d.differs = {{"PyTorch Conv1d",
@@ -185,10 +185,10 @@ x[B,H,W,C], kernel[KH,KW,C/groups,F], biases[F] (absent = 0) -> y[B,P,Q,F]. Padd
 that is a symbol must be one times s.)";
   d.source = "LeCun et al. (1989)";
   d.example = R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "4*N", 40, 1});  // a spectrogram of 40 bands
+Var x = g.placeholder("x", f32, {"B", "4*T", 40, 1});  // a spectrogram of 40 bands
 Var y = nn::conv_2d(x, 8, {3, 3}, "first", {.strides = {2, 2}, .padding = nn::Padding::same});
-// y: [B,2*N,20,8]
-Var steps = reshape(y, {"B", "2*N", 160});  // steps: [B,2*N,160]
+// y: [B,2*T,20,8]
+Var steps = reshape(y, {"B", "2*T", 160});  // steps: [B,2*T,160]
 Tensor t = Tensor::of<float>({1, 2, 2, 1}, {1, 2, 3, 4});
 Tensor now = nn::conv_2d(t, Tensor::full(f32, {2, 2, 1, 1}, 1), {});  // now: {10})";
   d.differs = {

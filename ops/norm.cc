@@ -276,7 +276,7 @@ A vector of zeros stays one. Where the sum is below epsilon y is x / sqrt(epsilo
        .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 64});
 Var y = nn::l2_normalize(x);  // y: [T,B,64]
-Tensor now = nn::l2_normalize(Tensor::of<double>({2}, {3, 4}));  // now: {0.6, 0.8})",
+Tensor now = nn::l2_normalize(Tensor::of<double>({4}, {2, 2, 2, 2}));  // now: {0.5, 0.5, 0.5, 0.5})",
        .differs = {{"PyTorch normalize",
                     "divides by max(length, eps): epsilon here is the square of that eps"},
                    {"ONNX LpNormalization", "p is 2; there a vector of zeros gives NaN or zeros"}},

@@ -126,10 +126,10 @@ std::vector<PoolText> texts() {
 P = floor((T + before + after - size) / stride) + 1; no stride = the window's size. NaN passes through; the first of ties takes the gradient.
 padding is VALID, SAME (P = ceil(T / stride)), CAUSAL or AMOUNTS; what is added is never the largest. Symbols as in conv_1d.)",
            R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "2*N", 40});
-Var y = nn::max_pool_1d(x, 2);  // y: [B,N,40]
+Var x = g.placeholder("x", f32, {"B", "2*T", 40});
+Var y = nn::max_pool_1d(x, 2);  // y: [B,T,40]
 Var smooth = nn::max_pool_1d(x, 3, {.stride = 1, .padding = nn::Padding::same});
-// smooth: [B,2*N,40]
+// smooth: [B,2*T,40]
 Tensor t = Tensor::of<float>({1, 4, 1}, {1, 4, 3, 2});
 Tensor now = nn::max_pool_1d(t, 2);  // now: {4, 3})",
            {layout, whole},
@@ -142,8 +142,8 @@ Tensor now = nn::max_pool_1d(t, 2);  // now: {4, 3})",
     y[b,p,q,c] = largest x[b, p*strides[0] + i - above, q*strides[1] + j - left, c] with i < size[0], j < size[1]
 Otherwise as max_pool_1d.)",
            R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "2*N", 40, 8});
-Var y = nn::max_pool_2d(x, {2, 2});  // y: [B,N,20,8]
+Var x = g.placeholder("x", f32, {"B", "2*T", 40, 8});
+Var y = nn::max_pool_2d(x, {2, 2});  // y: [B,T,20,8]
 Tensor t = Tensor::of<float>({1, 2, 2, 1}, {1, 4, 3, 2});
 Tensor now = nn::max_pool_2d(t, {2, 2});  // now: {4})",
            {layout, whole},
@@ -159,8 +159,8 @@ Tensor now = nn::max_pool_2d(t, {2, 2});  // now: {4})",
     y[b,p,c] = mean of x[b, p*stride + k - before, c] over those k < size where that lies on x
 Options as in max_pool_1d. Padding does not count: at the ends the mean is over fewer steps.)",
            R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "2*N", 40});
-Var y = nn::avg_pool_1d(x, 2);  // y: [B,N,40]
+Var x = g.placeholder("x", f32, {"B", "2*T", 40});
+Var y = nn::avg_pool_1d(x, 2);  // y: [B,T,40]
 Tensor t = Tensor::of<float>({1, 3, 1}, {1, 2, 4});
 Tensor now = nn::avg_pool_1d(t, 2, {.padding = nn::Padding::same});  // now: {1.5, 4})",
            {padding, layout, whole},
@@ -173,8 +173,8 @@ Tensor now = nn::avg_pool_1d(t, 2, {.padding = nn::Padding::same});  // now: {1.
     y[b,p,q,c] = mean of x[b, p*strides[0] + i - above, q*strides[1] + j - left, c] over those i < size[0], j < size[1] that lie on x
 Otherwise as avg_pool_1d.)",
            R"(Graph g;
-Var x = g.placeholder("x", f32, {"B", "2*N", 40, 8});
-Var y = nn::avg_pool_2d(x, {2, 2});  // y: [B,N,20,8]
+Var x = g.placeholder("x", f32, {"B", "2*T", 40, 8});
+Var y = nn::avg_pool_2d(x, {2, 2});  // y: [B,T,20,8]
 Tensor t = Tensor::of<float>({1, 2, 2, 1}, {1, 4, 3, 2});
 Tensor now = nn::avg_pool_2d(t, {2, 2});  // now: {2.5})",
            {padding, layout, whole},

@@ -12,8 +12,8 @@
 
 #include <rondo/autodiff/state_updates.h>
 #include <rondo/ops/embedding.h>
-#include <rondo/ops/layer.h>
 #include <rondo/ops/nn.h>
+#include <rondo/ops/recurrence.h>
 #include <rondo/runtime/trainer.h>
 
 namespace rondo::test {
