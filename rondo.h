@@ -5,6 +5,7 @@
 #pragma once
 
 #include <rondo/autodiff/gradients.h>
+#include <rondo/autodiff/state_updates.h>
 #include <rondo/autodiff/updaters.h>
 #include <rondo/graph/graph.h>
 #include <rondo/graph/op.h>
@@ -13,7 +14,10 @@
 #include <rondo/ops/attention.h>
 #include <rondo/ops/cell_layers.h>
 #include <rondo/ops/control.h>
+#include <rondo/ops/convolution.h>
+#include <rondo/ops/einsum.h>
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/embedding.h>
 #include <rondo/ops/gru.h>
 #include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
@@ -21,6 +25,9 @@
 #include <rondo/ops/lstm_block.h>
 #include <rondo/ops/lstmp.h>
 #include <rondo/ops/nn.h>
+#include <rondo/ops/norm.h>
+#include <rondo/ops/patches.h>
+#include <rondo/ops/pooling.h>
 #include <rondo/ops/random.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>

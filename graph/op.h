@@ -109,6 +109,12 @@ struct Difference {
   std::string how;
 };
 
+/// What an op remembers from one step of training to the next: an operand that may be a variable,
+/// and the result that is its next value then.
+struct KeptState {
+  std::string operand, next;
+};
+
 using InferFn = std::function<std::vector<ValueType>(const InferContext&)>;
 /// One gradient per operand, null = none flows there. `g`: one cotangent per output, null = zero.
 using VjpFn = std::function<Vars(const Call& c, const Vars& g, GradContext& context)>;
@@ -153,6 +159,8 @@ struct OpDef {
   /// A call for each rule beside those that signature and attributes state by themselves (arity,
   /// presence, dtype, rank, dimension; type, range, spelling): generated tests make it.
   std::vector<RefusedCall> refuses = {};
+  /// State that a trainer keeps when it is a variable (autodiff/state_updates.h).
+  std::vector<KeptState> states = {};
   Signature parsed = {};  ///< of `sig`, filled by the registry
 
   /// The signature under these attributes.

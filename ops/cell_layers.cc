@@ -6,7 +6,7 @@
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/layer_op.h>
 #include <rondo/ops/linear.h>
-#include <rondo/ops/nn.h>
+#include <rondo/ops/norm.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/rnn_common.h>
 #include <rondo/ops/shape.h>

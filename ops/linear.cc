@@ -1,5 +1,7 @@
 #include <rondo/ops/linear.h>
 
+#include <algorithm>
+
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/register.h>
@@ -57,11 +59,14 @@ Var x = g.placeholder("x", f32, {"T", "B", 3});
 Var w = g.variable("w", init::glorot_uniform(g, {3, 4}, 3, 4));
 Var y = matmul(x, w);  // y: [T,B,4]
 Var scores = matmul(y, y, {.transpose_b = true});  // scores: [T,B,B]
+Var heads = g.placeholder("heads", f32, {7, 1, 4, 2});
+Var each = matmul(y, heads);  // each: [7,T,B,2]
 Tensor row = Tensor::of<float>({1, 2}, {1, 2});
 Tensor now = matmul(row, row, {.transpose_b = true});  // now: {5})",
          .differs = {{"NumPy matmul",
-                      "both operands are matrices at least; b is a matrix for all of a, or has a's "
-                      "own leading axes: they are not broadcast"}},
+                      "both operands are matrices at least. matmul() broadcasts leading axes as "
+                      "there: it repeats the operand that lacks them in front of this op, in which "
+                      "b is a matrix for all of a, or has a's own leading axes"}},
          .attributes = {{"transpose_a", false, "a is [...,K,M]"},
                         {"transpose_b", false, "b is [...,N,K]"}},
          .infer = infer_matmul,
@@ -102,11 +107,52 @@ Tensor now = matmul(row, row, {.transpose_b = true});  // now: {5})",
                      {{{{2, 2, 3}}, {{2, 3, 4}}}},
                      {{{{2, 3, 2}}, {{2, 4, 3}}}, {{"transpose_a", true}, {"transpose_b", true}}},
                      {{{{0, 3}}, {{3, 4}}}},
-                     {{{{2, 0}}, {{0, 4}}}}}});
+                     {{{{2, 0}}, {{0, 4}}}}},
+         .refuses = {{"a.rank", {{{{3}}, {{3, 4}}}}, "a is no matrix"},
+                     {"b.rank", {{{{2, 3}}, {{2, 3, 4}}}}, "b is no matrix and has not a's rank"},
+                     {"b.dim", {{{{2, 3}}, {{4, 3}}}}, "a's K is not b's"},
+                     {"b.dim", {{{{2, 2, 3}}, {{4, 3, 2}}}}, "leading axes differ"}}});
 }
+
+namespace {
+
+// One operand with the leading axes that broadcasting gives it; as it is where it has them.
+template <Operable V>
+V with_leading(V x, const Shape& leading, Site at) {
+  Shape s = known_shape(x);
+  Shape wanted = leading;
+  wanted.insert(wanted.end(), s.end() - 2, s.end());
+  return s == wanted ? x : broadcast_to(x, wanted, at);
+}
+
+// Leading axes made equal where they are not. What does not fit is left to the op, which says so.
+template <Operable V>
+void broadcast_leading(V& a, V& b, Site at) {
+  if (!a || !b) return;
+  const Shape s = known_shape(a), t = known_shape(b);
+  if (s.size() < 2 || t.size() <= 2) return;
+  if (std::all_of(t.begin(), t.end() - 2, [](const Dim& d) { return d == Dim(1); }) &&
+      s.size() >= t.size()) {
+    b = reshape(b, {t.end() - 2, t.end()}, at);  // one matrix for all of a
+    return;
+  }
+  const size_t rank = std::max(s.size(), t.size());
+  Shape of_a(rank - s.size(), 1), of_b(rank - t.size(), 1);
+  of_a.insert(of_a.end(), s.begin(), s.end() - 2);
+  of_b.insert(of_b.end(), t.begin(), t.end() - 2);
+  for (size_t i = 0; i + 2 < rank; ++i) {
+    if (of_a[i] == Dim(1)) of_a[i] = of_b[i];
+    if (of_b[i] == Dim(1)) of_b[i] = of_a[i];
+  }
+  a = with_leading(a, of_a, at);
+  b = with_leading(b, of_b, at);
+}
+
+}  // namespace
 
 template <Operable V>
 V matmul(V a, std::type_identity_t<V> b, MatmulOptions o, Site at) {
+  broadcast_leading(a, b, at);
   return apply("matmul", {a, b}, {{"transpose_a", o.transpose_a}, {"transpose_b", o.transpose_b}},
                {.site = at})[0];
 }

@@ -10,8 +10,10 @@ struct MatmulOptions {
   bool transpose_b = false;  ///< b is [..., N, K]
 };
 
-/// y = a b.  a[...,M,K], b[K,N] or b[...,K,N] -> y[...,M,N]; leading axes of b, if it has any, must
-/// equal a's. Sums are in the order of k, in the operands' dtype (bf16 and f16 in f32).
+/// y = a b.  a[...,M,K], b[...,K,N] -> y[...,M,N]; leading axes are broadcast as in NumPy (an axis
+/// that is missing or a literal 1 is repeated). A matrix b, or leading axes that are equal, cost no
+/// copy. Sums are in the order of k, in the operands' dtype (bf16 and f16 in f32). Errors:
+/// matmul.ARGUMENT.rank, matmul.b.dim, matmul.b.dtype.
 template <Operable V>
 V matmul(V a, std::type_identity_t<V> b, MatmulOptions options = {}, Site at = Site::here());
 

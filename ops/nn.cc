@@ -61,35 +61,6 @@ Vars vjp_pick(const Call& c, const Vars& g, GradContext&) {
   return {where(chosen, expand_dims(g[0], -1), 0), {}};
 }
 
-std::vector<ValueType> infer_layer_norm(const InferContext& c) {
-  std::vector<ValueType> r = infer_by_signature(c, false);
-  const Shape& x = c[0].shape;
-  if (x.empty()) c.refuse("x", "rank", "x is a scalar, but must have a last axis to normalise");
-  for (const size_t i : {size_t{1}, size_t{2}}) {
-    if (!c.has(i)) continue;
-    const Shape& s = c[i].shape;
-    if (s.size() != 1 || !c.equal(s[0], x.back()))
-      c.refuse(i == 1 ? "gain" : "biases", "dim", i == 1 ? "gain" : "biases", " has shape ",
-               to_string(s), ", but must be [", x.back().str(), "], the last axis of x",
-               to_string(x));
-  }
-  r[0].shape = x;
-  return r;
-}
-
-Vars lower_layer_norm(const Call& c) {
-  // Half floats would overflow in the squares.
-  const DType t = c["x"].dtype();
-  const auto wide = [&](const Var& v) { return is_half(t) ? cast(v, f32) : v; };
-  const Var x = wide(c["x"]);
-  const ReduceOptions last{.axes = {-1}, .keep_dims = true};
-  const Var centred = x - mean(x, last);
-  Var y = centred * rsqrt(mean(centred * centred, last) + c.number("epsilon"));
-  if (c.has("gain")) y = y * wide(c["gain"]);
-  if (c.has("biases")) y = y + wide(c["biases"]);
-  return {is_half(t) ? cast(y, t) : y};
-}
-
 void check_bounds(const InferContext& c) {
   const Shape& b = c.attributes().shape("bounds");
   if (b.size() != 2) c.refuse("bounds", "count", "bounds must be [low, high], got ", to_string(b));
@@ -148,25 +119,6 @@ Tensor now = nn::log_softmax(Tensor::full(f32, {2, 3}, 1));  // now: [2,3])",
            return {d - log(sum(exp(d), along_axis(c)))};
          },
          .samples = softmax_samples()});
-  r.add(
-      {.name = "layer_norm",
-       .sig = "x[...], gain[...]?, biases[...]? -> y[...]",
-       .doc =
-           R"(Each row of the last axis of x[...,N] to mean 0 and variance 1, then gain and biases, [N] each; an absent gain is 1, absent
-biases are 0:
-    m = mean of x;  v = mean of (x - m)^2;  y = (x - m) / sqrt(v + epsilon) * gain + biases)",
-       .source = "Ba, Kiros and Hinton (2016)",
-       .example = R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 64});
-Var gain = g.variable("gain", Tensor::full(f32, {64}, 1));
-Var y = nn::layer_norm(x, gain, {});  // y: [T,B,64]
-Tensor now = nn::layer_norm(Tensor::of<double>({2}, {1, 3}), {}, {}, 0);  // now: {-1, 1})",
-       .attributes = {{"epsilon", 1e-5, "added to the variance", {}, 0}},
-       .infer = infer_layer_norm,
-       .lower = lower_layer_norm,
-       .samples = {{{{{3, 4}}, {{4}}, {{4}}}},
-                   {{{{2, 3, 5}}, {{}, 0, 0, f64, {}, true}, {{5}}}, {{"epsilon", 0.1}}, "no gain"},
-                   {{{{4}}, {{4}}, {{}, 0, 0, f64, {}, true}}, {}, "a vector, no biases"}}});
   r.add({.name = "pick",
          .sig = "x[...], indices[...]:int -> y[...]",
          .doc =
@@ -219,6 +171,21 @@ Var per_step = sum(x, {.axes = {0}}) / reshape(steps, {});  // per_step: [B,3])"
          .infer = infer_dimensions,
          .no_gradient = true,
          .samples = {{{}, {{"shape", Shape{2, 3}}}}, {{}, {{"shape", Shape{}}}}}});
+  r.add(
+      {.name = "training",
+       .sig = "-> y[]:bool",
+       .doc = "y: whether this run is one of training: what a layer is to do differently then "
+              "depends on it by where.",
+       .example = R"(Graph g;
+Var x = g.placeholder("x", f32, {"T", "B", 3});
+Var noise = g.placeholder("noise", f32, {"T", "B", 3});
+Var y = where(nn::training(g), x + noise, x);  // y: [T,B,3]
+Var not_now = nn::training(g);  // not_now: {0})",
+       .differs = {{"PyTorch module.training, Keras training=",
+                    "a property of the run (RunOptions::training; a Trainer sets it), not a state "
+                    "of the layer nor an argument of the call"}},
+       .no_gradient = true,
+       .samples = {Sample{}}});
   r.add(
       {.name = "dropout",
        .sig = "x[...] -> y[...]",
@@ -282,12 +249,6 @@ template <Operable V>
 V pick(V x, std::type_identity_t<V> indices, Site at) {
   return apply("pick", {x, indices}, {}, {.site = at})[0];
 }
-template <Operable V>
-V layer_norm(V x, std::type_identity_t<V> gain, std::type_identity_t<V> biases, double epsilon,
-             Site at) {
-  return apply("layer_norm", std::vector<V>{x, gain, biases}, {{"epsilon", epsilon}},
-               {.site = at})[0];
-}
 
 template <Operable V>
 V check_range(V x, Dim low, Dim high, std::string_view what, std::string_view high_is, Site at) {
@@ -299,6 +260,10 @@ V check_range(V x, Dim low, Dim high, std::string_view what, std::string_view hi
 Var dimensions(Graph g, Shape shape, Site at) {
   const Attributes a{{"shape", std::move(shape)}};
   return g.call(registry().at("dimensions"), {}, a, {.site = at})[0];
+}
+
+Var training(Graph g, Site at) {
+  return g.call(registry().at("training"), {}, {}, {.site = at})[0];
 }
 
 namespace {
@@ -362,8 +327,7 @@ Var dense(Var x, int64_t units, std::string_view name, Site at) {
     fail(Fault::kArgument, "dense.units.range", "[dense \"", name, "\"] units is ", units,
          ", but must be at least 1");
   }
-  Graph g = x.graph();
-  while (g.has_parent()) g = g.parent();
+  Graph g = outermost(x.graph());
   const int64_t inputs = x.dim(-1).constant();
   const Graph::Scope scope = g.scope(name);
   const Var weights = g.variable(
@@ -386,7 +350,6 @@ V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at) {
 #define RONDO_INSTANTIATE(V)                                                         \
   template V nn::softmax(V, int64_t, Site);                                          \
   template V nn::log_softmax(V, int64_t, Site);                                      \
-  template V nn::layer_norm(V, V, V, double, Site);                                  \
   template V nn::pick(V, V, Site);                                                   \
   template V nn::check_range(V, Dim, Dim, std::string_view, std::string_view, Site); \
   template V nn::dense(V, V, V, Site);                                               \

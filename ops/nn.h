@@ -15,13 +15,6 @@ V softmax(V x, int64_t axis = -1, Site at = Site::here());
 template <Operable V>
 V log_softmax(V x, int64_t axis = -1, Site at = Site::here());
 
-/// y = (x - m) / sqrt(v + epsilon) * gain + biases; m and v are the mean and the variance of each
-/// row of x's last axis. x[...,N]; gain[N] and biases[N], absent = 1 and 0. Source: Ba, Kiros and
-/// Hinton (2016).
-template <Operable V>
-V layer_norm(V x, std::type_identity_t<V> gain, std::type_identity_t<V> biases,
-             double epsilon = 1e-5, Site at = Site::here());
-
 /// y[i...] = x[i..., indices[i...]]. x[...,V], indices[...]:int -> y[...]; an index outside [0, V)
 /// is an Error (`pick.indices.range`) when it runs.
 template <Operable V>
@@ -36,6 +29,9 @@ V check_range(V x, Dim low, Dim high, std::string_view what, std::string_view hi
 
 /// y[n]:i64, the dimensions of `shape` as numbers: how lengths are compared with T.
 Var dimensions(Graph g, Shape shape, Site at = Site::here());
+
+/// y[]:bool, whether this run is one of training (RunOptions::training; a Trainer sets it).
+Var training(Graph g, Site at = Site::here());
 
 /// In training y = x / (1 - rate) where a random mask keeps x, else 0; otherwise y = x. The mask
 /// comes from a stream of this node's own and changes with each step of training. 0 <= rate < 1.

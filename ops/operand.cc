@@ -81,6 +81,11 @@ BodyScope::BodyScope(OpenBody& body) { bodies.push_back(&body); }
 BodyScope::~BodyScope() { bodies.pop_back(); }
 OpenBody* open_body() { return bodies.empty() ? nullptr : bodies.back(); }
 
+Graph outermost(Graph g) {
+  while (g.has_parent()) g = g.parent();
+  return g;
+}
+
 Vars apply(std::string_view op, const Vars& inputs, Attributes attributes, CallOptions options) {
   return home_of(op, inputs, attributes)
       .call(registry().at(op), inputs, std::move(attributes), std::move(options));

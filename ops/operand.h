@@ -64,6 +64,13 @@ class BodyScope {
 /// The body that this thread is writing, the innermost one; null outside of any.
 OpenBody* open_body();
 
+/// The shape of an operand, as far as it is known now.
+inline Shape known_shape(const Var& v) { return v.shape(); }
+inline Shape known_shape(const Tensor& t) { return to_shape(t.dims()); }
+
+/// The graph around all bodies that `g` stands in: variables belong there.
+Graph outermost(Graph g);
+
 /// Applies an op by name: to Vars in their graph, to Tensors now. The one way from builders to
 /// nodes.
 Vars apply(std::string_view op, const Vars& inputs, Attributes attributes = {},

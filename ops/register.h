@@ -11,9 +11,14 @@ OpRegistry& registry();
 
 void register_elementwise(OpRegistry& r);
 void register_linear(OpRegistry& r);
+void register_einsum(OpRegistry& r);
 void register_reduce(OpRegistry& r);
 void register_shape(OpRegistry& r);
 void register_nn(OpRegistry& r);
+void register_convolution(OpRegistry& r);
+void register_pooling(OpRegistry& r);
+void register_patches(OpRegistry& r);
+void register_norm(OpRegistry& r);
 void register_attention(OpRegistry& r);
 void register_recurrence(OpRegistry& r);
 void register_lstm(OpRegistry& r);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include <rondo/autodiff/gradients.h>
+#include <rondo/autodiff/state_updates.h>
 
 namespace rondo {
 
@@ -47,6 +48,8 @@ Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
   }
   if (config_.clip_norm > 0) d = clip_by_global_norm(d, config_.clip_norm);
   updates_ = updates_for(config_.updater, variables, d);
+  const Updates kept = state_updates({loss_});
+  updates_.insert(updates_.end(), kept.begin(), kept.end());
   model_.session().variables().extend(graph);
   fetches_ = {loss_};
   if (model_.prediction()) fetches_.push_back(model_.prediction());

@@ -55,7 +55,8 @@ struct Scores {
 class Trainer {
  public:
   /// `loss`: a float scalar of `graph`, a mean over the rows of a batch. Adds its gradients by the
-  /// graph's trainable variables, and the updater's own variables, to the graph.
+  /// graph's trainable variables, and the updater's own variables, to the graph. Its steps also
+  /// keep what layers remember (state_updates), such as batch_norm's running values.
   Trainer(Graph graph, Var loss, TrainerConfig config = {});
 
   /// Trains on `data`. Errors: data that is empty or does not fit the graph, a loss that is no

@@ -16,6 +16,7 @@ void add_matmul_eigen(std::vector<Kernel>& rows);
 void add_reduce(std::vector<Kernel>& rows);
 void add_shape(std::vector<Kernel>& rows);
 void add_nn(std::vector<Kernel>& rows);
+void add_patches(std::vector<Kernel>& rows);
 void add_recurrent(std::vector<Kernel>& rows);
 
 /// "oneDNN 3.2.0", or "no oneDNN".

@@ -21,6 +21,7 @@ namespace rondo::reference {
 std::vector<Kernel> elementwise_kernels();
 std::vector<Kernel> linear_kernels();
 std::vector<Kernel> nn_kernels();
+std::vector<Kernel> patches_kernels();
 std::vector<Kernel> reduce_kernels();
 std::vector<Kernel> shape_kernels();
 

@@ -33,6 +33,8 @@ void dimensions(const KernelArgs& a) {
   std::copy(d.begin(), d.end(), a.out[0].as<int64_t>());
 }
 
+void training(const KernelArgs& a) { *a.out[0].as<bool>() = a.context.training; }
+
 void dropout(const KernelArgs& a) {
   const double rate = a.context.training ? a.call.attributes.number("rate") : 0;
   const auto stream = static_cast<uint64_t>(a.call.attributes.integer("stream"));
@@ -50,7 +52,8 @@ void dropout(const KernelArgs& a) {
 
 std::vector<Kernel> nn_kernels() {
   return {row("pick", no_halves, pick), row("check_range", nullptr, check_range),
-          row("dimensions", nullptr, dimensions), row("dropout", no_halves, dropout)};
+          row("dimensions", nullptr, dimensions), row("training", nullptr, training),
+          row("dropout", no_halves, dropout)};
 }
 
 }  // namespace rondo::reference
