@@ -20,7 +20,13 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Neural networks", register_nn},
                                 {"Products", register_linear},
                                 {"Reductions", register_reduce},
+                                {"Reductions", register_statistics},
+                                {"Running values and order", register_order},
                                 {"Shapes", register_shape},
+                                {"Shapes", register_arrange},
+                                {"Shapes", register_strided_slice},
+                                {"Shapes", register_index},
+                                {"Shapes", register_ranges},
                                 {"Arithmetic and functions", register_elementwise}};
 
 }  // namespace

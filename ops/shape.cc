@@ -429,14 +429,9 @@ V scatter_add(V indices, V updates, Dim rows, Site at) {
                {.site = at})[0];
 }
 
-namespace {
-Shape shape_of(const Var& x) { return x.shape(); }
-Shape shape_of(const Tensor& x) { return to_shape(x.dims()); }
-}  // namespace
-
 template <Operable V>
 V expand_dims(V x, int64_t axis, Site at) {
-  Shape s = shape_of(x);
+  Shape s = operand_shape(x);
   const auto rank = static_cast<int64_t>(s.size()) + 1;
   if (axis < -rank || axis >= rank)
     fail(Fault::kArgument, "expand_dims.axis.range", "[expand_dims] axis is ", axis,
@@ -446,7 +441,7 @@ V expand_dims(V x, int64_t axis, Site at) {
 }
 template <Operable V>
 V squeeze(V x, int64_t axis, Site at) {
-  Shape s = shape_of(x);
+  Shape s = operand_shape(x);
   const size_t i = axis_index(axis, s.size());
   if (i >= s.size() || !(s[i] == Dim(1)))
     fail(Fault::kArgument, "squeeze.axis.length", "[squeeze] axis ", axis, " of ", to_string(s),

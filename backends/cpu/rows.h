@@ -14,7 +14,10 @@ void add_elementwise(std::vector<Kernel>& rows);
 void add_matmul_onednn(std::vector<Kernel>& rows);
 void add_matmul_eigen(std::vector<Kernel>& rows);
 void add_reduce(std::vector<Kernel>& rows);
+void add_order(std::vector<Kernel>& rows);
 void add_shape(std::vector<Kernel>& rows);
+void add_arrange(std::vector<Kernel>& rows);
+void add_index(std::vector<Kernel>& rows);
 void add_nn(std::vector<Kernel>& rows);
 void add_recurrent(std::vector<Kernel>& rows);
 
