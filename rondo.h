@@ -11,6 +11,7 @@
 #include <rondo/graph/op.h>
 #include <rondo/graph/print.h>
 #include <rondo/graph/tensor.h>
+#include <rondo/ops/arrange.h>
 #include <rondo/ops/attention.h>
 #include <rondo/ops/cell_layers.h>
 #include <rondo/ops/control.h>
@@ -19,6 +20,7 @@
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/embedding.h>
 #include <rondo/ops/gru.h>
+#include <rondo/ops/index.h>
 #include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>
@@ -26,9 +28,11 @@
 #include <rondo/ops/lstmp.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/norm.h>
+#include <rondo/ops/order.h>
 #include <rondo/ops/patches.h>
 #include <rondo/ops/pooling.h>
 #include <rondo/ops/random.h>
+#include <rondo/ops/ranges.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/register.h>
@@ -36,6 +40,7 @@
 #include <rondo/ops/shape.h>
 #include <rondo/ops/sru.h>
 #include <rondo/ops/stacked.h>
+#include <rondo/ops/statistics.h>
 #include <rondo/ops/weights/weights.h>
 #include <rondo/proto/bundle.h>
 #include <rondo/proto/safetensors.h>

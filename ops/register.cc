@@ -25,7 +25,13 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Products", register_linear},
                                 {"Products", register_einsum},
                                 {"Reductions", register_reduce},
+                                {"Reductions", register_statistics},
+                                {"Running values and order", register_order},
                                 {"Shapes", register_shape},
+                                {"Shapes", register_arrange},
+                                {"Shapes", register_strided_slice},
+                                {"Shapes", register_index},
+                                {"Shapes", register_ranges},
                                 {"Arithmetic and functions", register_elementwise}};
 
 }  // namespace

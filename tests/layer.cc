@@ -418,7 +418,7 @@ std::vector<double> times(const std::vector<double>& x, const Tensor& w) {
 }
 
 TEST_CASE("layer-normalised, minimal and independent layers follow their equations", "[layer]") {
-  const int which = GENERATE(range(0, 5));
+  const int which = GENERATE(Catch::Generators::range(0, 5));
   const std::string names[] = {"lstm_layer_norm", "gru_layer_norm", "min_gru", "min_lstm",
                                "ind_rnn"};
   CAPTURE(names[which]);

@@ -305,7 +305,7 @@ const std::vector<Loop>& loops() {
 }
 
 TEST_CASE("unrolled loops of many shapes keep their values and gradients", "[roll]") {
-  const size_t which = GENERATE(range<size_t>(0, 11));
+  const size_t which = GENERATE(Catch::Generators::range<size_t>(0, 11));
   const Loop& loop = loops().at(which);
   const bool symbolic = GENERATE(false, true);
   CAPTURE(loop.name, symbolic);

@@ -1,7 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <limits>
 #include <optional>
 
 #include <rondo/backends/cpu/reduce_ops.h>
@@ -43,8 +41,7 @@ std::optional<ReduceShape> reduce_shape(const KernelCall& call) {
 template <class T>
 class Reduce final : public PreparedKernel {
  public:
-  Reduce(const ReduceShape& shape, bool sum)
-      : s_(shape), ops_(sum ? row_ops<T>().sum : row_ops<T>().max), sum_(sum) {
+  Reduce(const ReduceShape& shape, const ReduceOps<T>& ops) : s_(shape), ops_(ops) {
     if (s_.r1 == 1) {
       rows_at_once_ = std::max<int64_t>(1, kChunk / std::max<int64_t>(1, s_.k1));
     } else {
@@ -64,7 +61,7 @@ class Reduce final : public PreparedKernel {
     T* const y = args.out[0].as<T>();
     if (s_.k0 * s_.k1 == 0) return;
     if (s_.r0 * s_.r1 == 0) {
-      std::fill_n(y, s_.k0 * s_.k1, sum_ ? T{0} : -std::numeric_limits<T>::infinity());
+      std::fill_n(y, s_.k0 * s_.k1, ops_.identity);
       return;
     }
     T* const partial = reinterpret_cast<T*>(args.workspace);
@@ -103,7 +100,7 @@ class Reduce final : public PreparedKernel {
         const T* const at = x + (i / s_.k1 * s_.r0 * s_.k1 + i % s_.k1) * s_.r1;
         T total = long_row(at, s_.r1);
         for (int64_t r = 1; r < s_.r0; ++r)
-          total = join(total, long_row(at + r * s_.k1 * s_.r1, s_.r1));
+          total = ops_.join(total, long_row(at + r * s_.k1 * s_.r1, s_.r1));
         y[i] = total;
       }
     });
@@ -114,41 +111,39 @@ class Reduce final : public PreparedKernel {
     constexpr int64_t kStretch = 4096;
     T total = ops_.row(x, std::min(n, kStretch));
     for (int64_t i = kStretch; i < n; i += kStretch)
-      total = join(total, ops_.row(x + i, std::min(n - i, kStretch)));
+      total = ops_.join(total, ops_.row(x + i, std::min(n - i, kStretch)));
     return total;
-  }
-  T join(T a, T b) const {
-    if (sum_) return a + b;
-    return std::isnan(a) || a >= b ? a : b;
   }
 
   ReduceShape s_;
   ReduceOps<T> ops_;
-  bool sum_;
   int64_t rows_at_once_, chunks_, cuts_;
 };
 
-Kernel reduce_row(const std::string& op) {
-  return {
-      .name = "cpu." + op,
-      .op = op,
-      .note = "SIMD rows and columns",
-      .supports =
-          [](const KernelCall& call) {
-            return all_of_type(call, {f32, f64}) && reduce_shape(call);
-          },
-      .prepare = [sum = op == "sum"](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
-        if (call.in[0].dtype == f64)
-          return std::make_unique<Reduce<double>>(*reduce_shape(call), sum);
-        return std::make_unique<Reduce<float>>(*reduce_shape(call), sum);
-      }};
+Kernel reduce_row(const std::string& op, ReduceOps<float> RowOps<float>::* of_f32,
+                  ReduceOps<double> RowOps<double>::* of_f64) {
+  return {.name = "cpu." + op,
+          .op = op,
+          .note = "SIMD rows and columns",
+          .supports =
+              [](const KernelCall& call) {
+                return all_of_type(call, {f32, f64}) && reduce_shape(call);
+              },
+          .prepare = [=](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+            const ReduceShape s = *reduce_shape(call);
+            if (call.in[0].dtype == f64)
+              return std::make_unique<Reduce<double>>(s, row_ops<double>().*of_f64);
+            return std::make_unique<Reduce<float>>(s, row_ops<float>().*of_f32);
+          }};
 }
 
 }  // namespace
 
 void add_reduce(std::vector<Kernel>& rows) {
-  rows.push_back(reduce_row("sum"));
-  rows.push_back(reduce_row("reduce_max"));
+  rows.push_back(reduce_row("sum", &RowOps<float>::sum, &RowOps<double>::sum));
+  rows.push_back(reduce_row("prod", &RowOps<float>::prod, &RowOps<double>::prod));
+  rows.push_back(reduce_row("reduce_max", &RowOps<float>::max, &RowOps<double>::max));
+  rows.push_back(reduce_row("reduce_min", &RowOps<float>::min, &RowOps<double>::min));
 }
 
 }  // namespace rondo::cpu

@@ -33,6 +33,21 @@ struct Sum {
   }
 };
 
+struct Prod {
+  template <class T>
+  static T identity() {
+    return T{1};
+  }
+  template <class V>
+  static HWY_INLINE V join(V a, V b) {
+    return hn::Mul(a, b);
+  }
+  template <class T>
+  static T join_one(T a, T b) {
+    return a * b;
+  }
+};
+
 // NaN passes through; of equals the first stays.
 struct Max {
   template <class T>
@@ -46,6 +61,21 @@ struct Max {
   template <class T>
   static T join_one(T a, T b) {
     return std::isnan(a) || a >= b ? a : b;
+  }
+};
+
+struct Min {
+  template <class T>
+  static T identity() {
+    return std::numeric_limits<T>::infinity();
+  }
+  template <class V>
+  static HWY_INLINE V join(V a, V b) {
+    return hn::IfThenElse(hn::Or(hn::IsNaN(a), hn::Le(a, b)), a, b);
+  }
+  template <class T>
+  static T join_one(T a, T b) {
+    return std::isnan(a) || a <= b ? a : b;
   }
 };
 
@@ -141,9 +171,15 @@ void softmax(const T* x, T* y, int64_t n, bool logarithm) {
   }
 }
 
+template <class Op, class T>
+ReduceOps<T> reduction() {
+  return {row<Op, T>, columns<Op, T>, Op::template join_one<T>, Op::template identity<T>()};
+}
+
 template <class T>
 RowOps<T> ops_of() {
-  return {{row<Sum, T>, columns<Sum, T>}, {row<Max, T>, columns<Max, T>}, softmax<T>};
+  return {reduction<Sum, T>(), reduction<Prod, T>(), reduction<Max, T>(), reduction<Min, T>(),
+          softmax<T>};
 }
 const RowOps<float>* row_table_f32() {
   static const RowOps<float> ops = ops_of<float>();

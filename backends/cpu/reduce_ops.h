@@ -16,11 +16,13 @@ struct ReduceOps {
   T (*row)(const T* x, int64_t n);
   /// y[c] = x[0][c], x[1][c], ... reduced; rows of x are `stride` elements apart.
   void (*columns)(const T* x, int64_t rows, int64_t stride, int64_t columns, T* y);
+  T (*join)(T a, T b);  ///< two results into one
+  T identity;
 };
 
 template <class T>
 struct RowOps {
-  ReduceOps<T> sum, max;
+  ReduceOps<T> sum, prod, max, min;
   /// y[n] = softmax of x[n], or its logarithm.
   void (*softmax)(const T* x, T* y, int64_t n, bool logarithm);
 };

@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include <rondo/backends/cpu/moves.h>
 #include <rondo/backends/cpu/rows.h>
 #include <rondo/backends/cpu/spread.h>
 #include <rondo/backends/cpu/transpose.h>
-#include <rondo/graph/error.h>
 
 namespace rondo::cpu {
 namespace {
-
-constexpr int64_t kPieceBytes = 1 << 18;
 
 /// Stretches of `bytes` bytes, `rows` of them, each at its own pitch in source and target.
 struct Stretches {
@@ -37,30 +35,7 @@ void copy(ThreadTeam& team, const Stretches& s, const std::byte* from, std::byte
   });
 }
 
-// How a tensor is cut at an axis: rows before it, and the bytes of one step along it.
-struct Cut {
-  int64_t rows = 1;
-  size_t step = 1;
-  int64_t length = 0;
-};
-Cut cut_at(const TensorType& t, int64_t attribute) {
-  const size_t axis = axis_index(attribute, t.dims.size());
-  Cut c{1, size_of(t.dtype), t.dims[axis]};
-  for (size_t i = 0; i < axis; ++i) c.rows *= t.dims[i];
-  for (size_t i = axis + 1; i < t.dims.size(); ++i) c.step *= static_cast<size_t>(t.dims[i]);
-  return c;
-}
-
-void same_bytes(const KernelArgs& a) {
-  const size_t bytes = a.in[0].type->bytes();
-  const Stretches s{(static_cast<int64_t>(bytes) + kPieceBytes - 1) / kPieceBytes, kPieceBytes,
-                    kPieceBytes, kPieceBytes};
-  for_pieces(a.context.team, s.rows, [&](int64_t p) {
-    const auto at = static_cast<size_t>(p * kPieceBytes);
-    std::memcpy(a.out[0].data + at, a.in[0].data + at,
-                std::min(static_cast<size_t>(kPieceBytes), bytes - at));
-  });
-}
+void same_bytes(const KernelArgs& a) { copy_all(a.context.team, a.in[0], a.out[0]); }
 
 // Pieces of x along an axis, to or from whole tensors.
 class Pieces final : public PreparedKernel {
@@ -123,27 +98,13 @@ void pad(const KernelArgs& a) {
   copy(a.context.team, {c.rows, bytes, bytes, pitch}, a.in[0].data, a.out[0].data + before);
 }
 
-int64_t index_at(const View& v, int64_t i) {
-  return v.type->dtype == i64 ? v.as<int64_t>()[i] : v.as<int32_t>()[i];
-}
-
-int64_t checked_index(std::string_view what, const View& v, int64_t i, int64_t rows) {
-  const int64_t k = index_at(v, i);
-  if (k < 0 || k >= rows)
-    fail(Fault::kArgument, cat(what, ".range"), "[", what, "] element ", i, " is ", k,
-         ", but must be in [0, ", rows - 1, "]");
-  return k;
-}
-
 void gather(const KernelArgs& a) {
   const View &x = a.in[0], &indices = a.in[1];
   const int64_t rows = x.dims()[0], count = indices.size();
   const size_t bytes = rows == 0 ? 0 : x.type->bytes() / static_cast<size_t>(rows);
-  const int64_t at_once =
-      std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(8, static_cast<int64_t>(bytes)));
-  for_pieces(a.context.team, (count + at_once - 1) / at_once, [&](int64_t piece) {
-    for (int64_t i = piece * at_once; i < std::min(count, (piece + 1) * at_once); ++i) {
-      const auto row = static_cast<size_t>(checked_index("gather.indices", indices, i, rows));
+  for_stretches(a.context.team, count, bytes, [&](int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i) {
+      const auto row = static_cast<size_t>(checked_index("gather.indices", indices, i, rows - 1));
       if (bytes != 0)
         std::memcpy(a.out[0].data + static_cast<size_t>(i) * bytes, x.data + row * bytes, bytes);
     }
@@ -158,7 +119,7 @@ void scatter_rows(const KernelArgs& a) {
   std::fill_n(y.as<T>(), y.size(), T{0});
   for (int64_t i = 0; i < count; ++i) {
     const T* const from = a.in[1].as<T>() + i * width;
-    T* const to = y.as<T>() + checked_index("scatter_add.indices", indices, i, rows) * width;
+    T* const to = y.as<T>() + checked_index("scatter_add.indices", indices, i, rows - 1) * width;
     for (int64_t c = 0; c < width; ++c) to[c] += from[c];
   }
 }

@@ -6,6 +6,7 @@
 // row-major positions.
 #pragma once
 
+#include <cstring>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -18,9 +19,12 @@
 namespace rondo::reference {
 
 /// One list of rows a family.
+std::vector<Kernel> arrange_kernels();
 std::vector<Kernel> elementwise_kernels();
+std::vector<Kernel> index_kernels();
 std::vector<Kernel> linear_kernels();
 std::vector<Kernel> nn_kernels();
+std::vector<Kernel> order_kernels();
 std::vector<Kernel> patches_kernels();
 std::vector<Kernel> reduce_kernels();
 std::vector<Kernel> shape_kernels();
@@ -76,6 +80,36 @@ void for_each_position(const Dims& dims, F&& f) {
     while (axis > 0 && ++at[axis - 1] == dims[axis - 1]) at[--axis] = 0;
     if (axis == 0) return;
   }
+}
+
+/// A shape as lines along one axis: element k of a line is `k * stride` behind its first.
+struct Lines {
+  int64_t outer = 1, length = 0, stride = 1;
+
+  Lines(const Dims& dims, size_t axis) : length(dims[axis]) {
+    for (size_t i = 0; i < dims.size(); ++i) {
+      if (i != axis) (i < axis ? outer : stride) *= dims[i];
+    }
+  }
+  /// Calls f(first, o, i) for each line: its first element, and its place in what stands before the
+  /// axis and behind it.
+  template <class F>
+  void for_each(F&& f) const {
+    for (int64_t o = 0; o < outer; ++o) {
+      for (int64_t i = 0; i < stride; ++i) f(o * length * stride + i, o, i);
+    }
+  }
+};
+
+/// What moves elements of any dtype moves so many bytes.
+inline int64_t element_bytes(const View& v) { return static_cast<int64_t>(size_of(v.type->dtype)); }
+inline void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+}
+/// y[to] = x[from], by flat index.
+inline void copy_element(const View& y, int64_t to, const View& x, int64_t from) {
+  const int64_t bytes = element_bytes(x);
+  copy_bytes(y.data + to * bytes, x.data + from * bytes, bytes);
 }
 
 /// Element i of an i32 or i64 operand.

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <rondo/backends/reference/common.h>
 #include <rondo/ops/formula.h>
@@ -52,19 +51,33 @@ void sum(const KernelArgs& a) {
   });
 }
 
-void reduce_max(const KernelArgs& a) {
+void prod(const KernelArgs& a) {
+  const Axes axes = axes_of(a);
+  for_number(a.in[0].type->dtype, [&]<class T>() {
+    const T* x = a.in[0].as<T>();
+    T* y = a.out[0].as<T>();
+    axes.for_each_kept([&](int64_t first) {
+      Sum<T> total{1};
+      axes.for_each_reduced(first, [&](int64_t i) { total *= static_cast<Sum<T>>(x[i]); });
+      *y++ = static_cast<T>(total);
+    });
+  });
+}
+
+void extreme(const KernelArgs& a, Fn fn, double over_nothing) {
   const Axes axes = axes_of(a);
   for_float(a.in[0].type->dtype, [&]<class T>() {
     const T* x = a.in[0].as<T>();
     T* y = a.out[0].as<T>();
     axes.for_each_kept([&](int64_t first) {
-      T largest = -std::numeric_limits<T>::infinity();
-      axes.for_each_reduced(first,
-                            [&](int64_t i) { largest = evaluate(Fn::kMax, largest, x[i], T{0}); });
-      *y++ = largest;
+      T best = static_cast<T>(over_nothing);
+      axes.for_each_reduced(first, [&](int64_t i) { best = evaluate(fn, best, x[i], T{0}); });
+      *y++ = best;
     });
   });
 }
+void reduce_max(const KernelArgs& a) { extreme(a, Fn::kMax, -HUGE_VAL); }
+void reduce_min(const KernelArgs& a) { extreme(a, Fn::kMin, HUGE_VAL); }
 
 void first_true(const KernelArgs& a) {
   const Axes axes = axes_of(a);
@@ -126,7 +139,9 @@ void softmax(const KernelArgs& a, bool logarithm) {
 
 std::vector<Kernel> reduce_kernels() {
   return {row("sum", numbers, sum),
+          row("prod", numbers, prod),
           row("reduce_max", no_halves, reduce_max),
+          row("reduce_min", no_halves, reduce_min),
           row("first_true", nullptr, first_true),
           row("argmax", no_halves, argmax),
           row("softmax", no_halves, [](const KernelArgs& a) { softmax(a, false); }),

@@ -8,13 +8,6 @@
 namespace rondo::reference {
 namespace {
 
-// Most of these move elements of any dtype, as so many bytes.
-int64_t element_bytes(const View& v) { return static_cast<int64_t>(size_of(v.type->dtype)); }
-
-void copy_bytes(std::byte* to, const std::byte* from, int64_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
-}
-
 // y[at] = x[offset of at under `strides`].
 void copy_strided(const View& y, const View& x, const Dims& strides) {
   const int64_t bytes = element_bytes(x);
