@@ -13,9 +13,9 @@
 namespace rondo {
 namespace {
 
-constexpr std::string_view kLogits = "logits[...], labels[...], weights[...]:any? -> loss[...]";
+constexpr std::string_view kLogits = "logits[...], labels[...], weights[...]:any? -> y[...]";
 constexpr std::string_view kPredictions =
-    "predictions[...], labels[...], weights[...]:any? -> loss[...]";
+    "predictions[...], labels[...], weights[...]:any? -> y[...]";
 
 const Difference kOrder{"SameDiff, Keras",
                         "labels come first there; here predictions do, as in PyTorch"};
@@ -73,7 +73,7 @@ Var logarithmic_loss(const Call& c, const Var& p, const Var& z) {
 }
 
 Var poisson_loss(const Call& c, const Var& p, const Var& z) {
-  const Var l = c.flag("log_input") ? exp(p) - z * p : p - z * log(p + c.number("epsilon"));
+  Var l = c.flag("log_input") ? exp(p) - z * p : p - z * log(p + c.number("epsilon"));
   if (!c.flag("full")) return l;
   const Var large = z > 1, n = where(large, z, 1);
   return l + where(large, n * log(n) - n + 0.5 * log(2 * std::numbers::pi * n), 0);
@@ -93,7 +93,7 @@ void register_loss(OpRegistry& r) {
       r,
       {.def =
            {.name = "softmax_cross_entropy",
-            .sig = "logits[...], labels[...]:int, weights[...]:any? -> loss[...]",
+            .sig = "logits[...], labels[...]:int, weights[...]:any? -> y[...]",
             .doc =
                 R"(How improbable a label is, for each row of logits[...,V], by its index; labels[...]:
     l = -log(softmax(logits)[label])
@@ -400,8 +400,7 @@ Tensor now = loss::kl_divergence(t, t, {.reduction = LossReduce::NONE});  // now
             .example = R"(Graph g;
 Var y = g.placeholder("y", f32, {"B", 3});
 Var label = g.placeholder("label", f32, {"B", 3});
-Var unit = y * rsqrt(sum(square(y), {.axes = {-1}, .keep_dims = true}));
-Var loss = loss::cosine_distance(unit, label);  // loss: []
+Var loss = loss::cosine_distance(nn::l2_normalize(y), label);  // loss: []
 Tensor t = Tensor::of<float>({2, 2}, {1, 0, 0, 1});
 Tensor now = loss::cosine_distance(t, t);  // now: {0})",
             .differs = {kOrder,
@@ -409,7 +408,8 @@ Tensor now = loss::cosine_distance(t, t);  // now: {0})",
                          "the axis is gone in what is not reduced, there it stays with length "
                          "1, also of the weights"},
                         {"PyTorch CosineEmbeddingLoss, Keras CosineSimilarity",
-                         "they divide by the lengths; here vectors are of length 1 already"}},
+                         "they divide by the lengths; here vectors are of length 1 already: "
+                         "nn::l2_normalize"}},
             .attributes = {kAxis},
             .aliases = {{"SameDiff", "cosineDistance", ""},
                         {"SameDiff", "dimension", "axis"},

@@ -134,8 +134,8 @@ V poisson(V predictions, std::type_identity_t<V> labels,
 template <Operable V>
 V kl_divergence(V predictions, std::type_identity_t<V> labels,
                 DivergenceOptions<std::type_identity_t<V>> options = {}, Site at = Site::here());
-/// l = 1 - sum over the axis of p z, one a row: both are taken to have length 1. predictions[...],
-/// labels[...]; weights are broadcast to their shape without the axis.
+/// l = 1 - sum over the axis of p z, one a row: both are taken to have length 1 (nn::l2_normalize).
+/// predictions[...], labels[...]; weights are broadcast to their shape without the axis.
 template <Operable V>
 V cosine_distance(V predictions, std::type_identity_t<V> labels,
                   CosineOptions<std::type_identity_t<V>> options = {}, Site at = Site::here());

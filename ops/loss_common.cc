@@ -82,7 +82,7 @@ Var sum_over(const Var& v, const Shape& s) { return sum(v.shape() == s ? v : bro
 
 Var reduced(const std::string& reduction, const Var& losses, const Var& weights, const Var& kept) {
   if (reduction == "NONE") return losses;
-  const Var total = sum(losses);
+  Var total = sum(losses);
   if (reduction == "SUM") return total;
   if (!weights || reduction == "MEAN") return total / maximum(count_of(losses.shape(), losses), 1);
   if (reduction == "MEAN_BY_WEIGHT" && weights.dtype() != boolean)
