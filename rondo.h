@@ -21,8 +21,10 @@
 #include <rondo/ops/embedding.h>
 #include <rondo/ops/gru.h>
 #include <rondo/ops/index.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
+#include <rondo/ops/loss.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/lstm_block.h>
 #include <rondo/ops/lstmp.h>
@@ -32,6 +34,7 @@
 #include <rondo/ops/patches.h>
 #include <rondo/ops/pooling.h>
 #include <rondo/ops/random.h>
+#include <rondo/ops/random_ops.h>
 #include <rondo/ops/ranges.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/reduce.h>

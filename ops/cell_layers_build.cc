@@ -2,7 +2,7 @@
 #include <functional>
 
 #include <rondo/ops/cell_layers.h>
-#include <rondo/ops/random.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/rnn_common.h>
 
 namespace rondo::rnn {

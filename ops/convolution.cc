@@ -7,8 +7,8 @@
 #include <rondo/graph/checked.h>
 #include <rondo/ops/convolution_parts.h>
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/linear.h>
-#include <rondo/ops/random.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/rnn_common.h>

@@ -1,6 +1,6 @@
 #include <rondo/ops/embedding.h>
 
-#include <rondo/ops/random.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo::nn {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/random.h>
 #include <rondo/ops/recurrence.h>
@@ -14,8 +15,6 @@ namespace rondo {
 namespace {
 
 const AttributeDef kAxis{"axis", -1, "the axis along which the values compete"};
-
-constexpr double kLastStream = 4294967295;  // what ops/random.h tells apart
 
 ReduceOptions along_axis(const Call& c) { return {.axes = {c.integer("axis")}, .keep_dims = true}; }
 
@@ -213,26 +212,6 @@ Tensor dropped = session.run(y, {{x, fed}}, {.training = true, .seed = 7});  // 
        },
        .opaque = true,
        .samples = {{{{{4, 5}}}, {{"rate", 0.25}, {"stream", 3}}}, {{{{2, 3}}}, {{"rate", 0.0}}}}});
-  r.add({.name = "softmax_cross_entropy",
-         .sig = "logits[B,V], labels[B]:int -> y[]",
-         .doc = "y = mean over the rows b of -log(softmax(logits)[b, labels[b]]). A label outside "
-                "[0, V) is an Error when it runs.",
-         .example = R"(Graph g;
-Var logits = g.placeholder("logits", f32, {"B", 9});
-Var label = g.placeholder("label", i32, {"B"});
-Var loss = loss::softmax_cross_entropy(logits, label);  // loss: []
-Tensor t = Tensor::full(f32, {2, 3}, 1);
-Tensor now = loss::softmax_cross_entropy(t, Tensor::of<int32_t>({2}, {0, 2}));  // now: [])",
-         .differs = {{"PyTorch CrossEntropyLoss",
-                      "the same mean; no weights, no index to ignore, no smoothing"},
-                     {"Keras SparseCategoricalCrossentropy",
-                      "takes logits always (there from_logits=True)"},
-                     {"MXNet softmax_cross_entropy",
-                      "that one gives the sum over the batch, this one the mean"}},
-         .lower = [](const Call& c) -> Vars {
-           return {-mean(nn::pick(nn::log_softmax(c["logits"]), c["labels"]))};
-         },
-         .samples = {{{{{3, 5}, -3, 3}, {{3}, 0, 4, i32}}}, {{{{1, 2}}, {{1}, 0, 1, i64}}}}});
 }
 
 namespace nn {
@@ -338,22 +317,12 @@ Var dense(Var x, int64_t units, std::string_view name, Site at) {
 
 }  // namespace nn
 
-namespace loss {
-
-template <Operable V>
-V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at) {
-  return apply("softmax_cross_entropy", {logits, labels}, {}, {.site = at})[0];
-}
-
-}  // namespace loss
-
 #define RONDO_INSTANTIATE(V)                                                         \
   template V nn::softmax(V, int64_t, Site);                                          \
   template V nn::log_softmax(V, int64_t, Site);                                      \
   template V nn::pick(V, V, Site);                                                   \
   template V nn::check_range(V, Dim, Dim, std::string_view, std::string_view, Site); \
-  template V nn::dense(V, V, V, Site);                                               \
-  template V loss::softmax_cross_entropy(V, V, Site);
+  template V nn::dense(V, V, V, Site);
 RONDO_INSTANTIATE(Var)
 RONDO_INSTANTIATE(Tensor)
 #undef RONDO_INSTANTIATE

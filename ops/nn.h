@@ -1,4 +1,4 @@
-// Building blocks of networks that are not recurrent: softmax, dropout, a dense layer, losses; and
+// Building blocks of networks that are not recurrent: softmax, dropout, a dense layer; and
 // three small ops that recurrent layers check and mask their sequence lengths with.
 #pragma once
 
@@ -54,12 +54,3 @@ V dense(V x, std::type_identity_t<V> weights, std::type_identity_t<V> biases,
 Var dense(Var x, int64_t units, std::string_view name, Site at = Site::here());
 
 }  // namespace rondo::nn
-
-namespace rondo::loss {
-
-/// y = mean over the rows of -log(softmax(logits)[label]). logits[B,V], labels[B]:int -> y[]; a
-/// label outside [0, V) is an Error when it runs.
-template <Operable V>
-V softmax_cross_entropy(V logits, std::type_identity_t<V> labels, Site at = Site::here());
-
-}  // namespace rondo::loss

@@ -1,10 +1,9 @@
 #include <rondo/ops/random.h>
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <utility>
-#include <vector>
 
 #include <Random123/philox.h>
 
@@ -22,6 +21,21 @@ Block block_at(uint64_t seed, uint64_t stream, uint64_t step, uint64_t block) {
 
 // 24 bits, so that the number is the same in f32 and f64 and never rounds up to 1.
 float unit(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24F; }
+
+// Half a step away from 0 and 1, so that the logarithm is finite and not 0.
+double inside_unit(uint32_t word) { return (word + 0.5) * 0x1p-32; }
+
+double box_muller(const Block& block, size_t pair) {
+  const double radius = std::sqrt(-2 * std::log(inside_unit(block[pair])));
+  return radius * std::cos(2 * std::numbers::pi * block[pair + 1] * 0x1p-32);
+}
+
+double gumbel_of(uint32_t word) { return -std::log(-std::log(inside_unit(word))); }
+
+// Where the values of normal numbers that were drawn in vain begin again.
+constexpr uint64_t kNextAttempt = uint64_t{1} << 44;
+constexpr uint64_t kAttempts = 32;  // all in vain: once in 10^43 draws
+constexpr double kCut = 2;
 
 }  // namespace
 
@@ -48,66 +62,61 @@ void uniform_fill(uint64_t seed, uint64_t stream, uint64_t step, uint64_t first_
 }
 
 double normal_at(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element) {
-  const Block block = block_at(seed, stream, step, element / 2);
-  const size_t pair = element % 2 * 2;
-  // Half a step away from 0 and 1, so that the logarithm is finite and not 0.
-  const double radius = std::sqrt(-2 * std::log((block[pair] + 0.5) * 0x1p-32));
-  return radius * std::cos(2 * std::numbers::pi * block[pair + 1] * 0x1p-32);
+  return box_muller(block_at(seed, stream, step, element / 2), element % 2 * 2);
+}
+
+double truncated_normal_at(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element) {
+  for (uint64_t k = 0; k < kAttempts; ++k) {
+    const double v = normal_at(seed, stream, step, element + k * kNextAttempt);
+    if (std::abs(v) <= kCut) return v;
+  }
+  return 0;
+}
+
+double gumbel_at(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element) {
+  return gumbel_of(block_at(seed, stream, step, element / 4)[element % 4]);
+}
+
+void normal_fill(uint64_t seed, uint64_t stream, uint64_t step, uint64_t first_element,
+                 std::span<double> out) {
+  uint64_t element = first_element;
+  for (size_t i = 0; i < out.size();) {
+    const Block block = block_at(seed, stream, step, element / 2);
+    for (size_t half = element % 2; half < 2 && i < out.size(); ++half, ++element)
+      out[i++] = box_muller(block, 2 * half);
+  }
+}
+
+void truncated_normal_fill(uint64_t seed, uint64_t stream, uint64_t step, uint64_t first_element,
+                           std::span<double> out) {
+  normal_fill(seed, stream, step, first_element, out);
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (std::abs(out[i]) > kCut)
+      out[i] = truncated_normal_at(seed, stream, step, first_element + i);
+  }
+}
+
+void gumbel_fill(uint64_t seed, uint64_t stream, uint64_t step, uint64_t first_element,
+                 std::span<double> out) {
+  uint64_t element = first_element;
+  for (size_t i = 0; i < out.size();) {
+    const Block block = block_at(seed, stream, step, element / 4);
+    for (size_t word = element % 4; word < 4 && i < out.size(); ++word, ++element)
+      out[i++] = gumbel_of(block[word]);
+  }
+}
+
+std::vector<int64_t> permutation_of(uint64_t seed, uint64_t stream, uint64_t step, int64_t n) {
+  std::vector<int64_t> p(static_cast<size_t>(n));
+  std::iota(p.begin(), p.end(), 0);
+  for (size_t k = p.size(); k > 1; --k) {
+    const Block block = block_at(seed, stream, step, k - 1);
+    const uint64_t bits = uint64_t{block[0]} << 32 | block[1];
+    // Even in [0, k): 53 bits are exact, and the product never rounds up to k.
+    const double at = static_cast<double>(bits >> 11) * 0x1p-53 * static_cast<double>(k);
+    std::swap(p[k - 1], p[static_cast<size_t>(at)]);
+  }
+  return p;
 }
 
 }  // namespace rondo
-
-namespace rondo::init {
-
-Tensor zeros(const Dims& dims, DType dtype) { return {dtype, dims}; }
-
-Tensor uniform(Graph g, const Dims& dims, double low, double high, DType dtype) {
-  Tensor t(f64, dims);
-  const auto stream = static_cast<uint64_t>(g.next_stream());
-  double* v = t.mutable_data<double>();
-  for (int64_t i = 0; i < t.size(); ++i) {
-    v[i] = low + (high - low) * uniform_at(g.seed(), stream, 0, static_cast<uint64_t>(i));
-  }
-  return t.to(dtype);
-}
-
-Tensor glorot_uniform(Graph g, const Dims& dims, int64_t fan_in, int64_t fan_out, DType dtype) {
-  if (fan_in < 0 || fan_out < 0) {
-    fail(Fault::kArgument, "glorot_uniform.fan.range", "[glorot_uniform] fan_in is ", fan_in,
-         " and fan_out ", fan_out, ", but neither can be negative");
-  }
-  const double a = std::sqrt(6 / std::max(1.0, static_cast<double>(fan_in + fan_out)));
-  return uniform(std::move(g), dims, -a, a, dtype);
-}
-
-Tensor orthogonal(Graph g, int64_t rows, int64_t cols, DType dtype) {
-  Tensor t(f64, {rows, cols});
-  const auto stream = static_cast<uint64_t>(g.next_stream());
-  // The shorter side's vectors, made orthonormal one after the other; `length` is that of each.
-  const auto count = static_cast<size_t>(std::min(rows, cols));
-  const auto length = static_cast<size_t>(std::max(rows, cols));
-  std::vector<std::vector<double>> q(count, std::vector<double>(length));
-  for (size_t i = 0; i < count; ++i) {
-    for (size_t k = 0; k < length; ++k) q[i][k] = normal_at(g.seed(), stream, 0, i * length + k);
-    for (int pass = 0; pass < 2; ++pass) {  // the second removes what rounding left of the first
-      for (size_t j = 0; j < i; ++j) {
-        double dot = 0;
-        for (size_t k = 0; k < length; ++k) dot += q[i][k] * q[j][k];
-        for (size_t k = 0; k < length; ++k) q[i][k] -= dot * q[j][k];
-      }
-    }
-    double squares = 0;
-    for (const double v : q[i]) squares += v * v;
-    for (double& v : q[i]) v /= std::sqrt(squares);
-  }
-  double* v = t.mutable_data<double>();
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) {
-      const auto [vector, at] = rows < cols ? std::pair(r, c) : std::pair(c, r);
-      *v++ = q[static_cast<size_t>(vector)][static_cast<size_t>(at)];
-    }
-  }
-  return t.to(dtype);
-}
-
-}  // namespace rondo::init

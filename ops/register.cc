@@ -22,6 +22,7 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Convolutions and pooling", register_convolution},
                                 {"Convolutions and pooling", register_pooling},
                                 {"Convolutions and pooling", register_patches},
+                                {"Losses", register_loss},
                                 {"Products", register_linear},
                                 {"Products", register_einsum},
                                 {"Reductions", register_reduce},
@@ -32,6 +33,7 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Shapes", register_strided_slice},
                                 {"Shapes", register_index},
                                 {"Shapes", register_ranges},
+                                {"Random numbers", register_random},
                                 {"Arithmetic and functions", register_elementwise}};
 
 }  // namespace

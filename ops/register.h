@@ -25,6 +25,8 @@ void register_convolution(OpRegistry& r);
 void register_pooling(OpRegistry& r);
 void register_patches(OpRegistry& r);
 void register_norm(OpRegistry& r);
+void register_loss(OpRegistry& r);
+void register_random(OpRegistry& r);
 void register_attention(OpRegistry& r);
 void register_recurrence(OpRegistry& r);
 void register_lstm(OpRegistry& r);

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include <rondo/ops/elementwise.h>
-#include <rondo/ops/random.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo::rnn_internal {

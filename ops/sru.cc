@@ -1,8 +1,8 @@
 #include <rondo/ops/sru.h>
 
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/linear.h>
-#include <rondo/ops/random.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/rnn_common.h>

@@ -82,7 +82,7 @@ EagerScope::EagerScope(CompileOptions options, std::shared_ptr<ThreadTeam> team)
 EagerScope::~EagerScope() { innermost = outer_; }
 
 std::vector<Tensor> eager_call(const OpDef& op, const std::vector<Tensor>& inputs,
-                               const Attributes& attributes, CallOptions options) {
+                               const Attributes& attributes, CallOptions options, EagerKey key) {
   static const CompileOptions kDefaults;
   const CompileOptions& o = innermost != nullptr ? innermost->options() : kDefaults;
   Entry e{&op, attributes, {}, options.body, o, nullptr, nullptr, {}};
@@ -102,6 +102,8 @@ std::vector<Tensor> eager_call(const OpDef& op, const std::vector<Tensor>& input
   for (size_t i = 0; i < made.size(); ++i) frame.set_output(i, made[i].raw_mutable());
   RunContext context{innermost != nullptr && innermost->team() != nullptr ? *innermost->team()
                                                                           : shared_team()};
+  context.seed = key.seed;
+  context.step = key.step;
   frame.run(context);
   std::vector<Tensor> results;
   k = 0;

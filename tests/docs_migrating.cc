@@ -236,6 +236,26 @@ TEST_CASE("migrating: eager code and its gradients", "[docs]") {
   CHECK(std::abs(d[1].at(0) - (slope * 1 + slope2 * 4)) < 1e-5);
 }
 
+TEST_CASE("migrating: losses of steps that have no label, and random numbers", "[docs]") {
+  Graph g;
+  Var logits = g.placeholder("logits", f32, {"T", "B", 9});
+  Var label = g.placeholder("label", i32, {"T", "B"});
+  Var loss = loss::softmax_cross_entropy(logits, label,
+                                         {.weights = not_equal(label, -1), .label_smoothing = 0.1});
+  const std::vector<Feed> feeds{{logits, Tensor(f32, {2, 1, 9})},
+                                {label, Tensor::of<int32_t>({2, 1}, {4, -1})}};
+  CHECK(std::abs(Session(g).run(loss, feeds).item() - std::log(9.0)) < 1e-6);
+
+  Var x = g.placeholder("x", f32, {"B", 3});
+  Rng rng(7);
+  Tensor z = random::normal(rng, {4, 3});
+  Var noise = random::normal(g, x.shape(), 0, 0.1);
+  Var order = random::permutation(g, x.dim(0));
+  CHECK(z.dims() == Dims{4, 3});
+  CHECK(Session(g).run(gather(x + noise, order), {{x, z}}).dims() == Dims{4, 3});
+  CHECK(init::he_normal(g, {12, 64}).dims() == Dims{12, 64});
+}
+
 TEST_CASE("migrating: a training loop of one's own, and the Trainer's", "[docs]") {
   const auto folder = std::filesystem::temp_directory_path() / "rondo_migrating";
   std::filesystem::create_directories(folder);

@@ -6,6 +6,7 @@
 
 #include "kernel_harness.h"
 
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/random.h>
 
 using namespace rondo;

@@ -12,6 +12,7 @@
 #include "error_code.h"
 
 #include <rondo/ops/gru.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/layer.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>

@@ -17,6 +17,7 @@
 #include <catch2/matchers/catch_matchers_string.hpp>
 
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/loss.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/random.h>

@@ -26,6 +26,7 @@ std::vector<Kernel> linear_kernels();
 std::vector<Kernel> nn_kernels();
 std::vector<Kernel> order_kernels();
 std::vector<Kernel> patches_kernels();
+std::vector<Kernel> random_kernels();
 std::vector<Kernel> reduce_kernels();
 std::vector<Kernel> shape_kernels();
 

@@ -12,8 +12,9 @@ class Reference final : public Backend {
   Reference() {
     for (const auto family :
          {reference::elementwise_kernels, reference::linear_kernels, reference::nn_kernels,
-          reference::patches_kernels, reference::reduce_kernels, reference::order_kernels,
-          reference::shape_kernels, reference::arrange_kernels, reference::index_kernels}) {
+          reference::patches_kernels, reference::random_kernels, reference::reduce_kernels,
+          reference::order_kernels, reference::shape_kernels, reference::arrange_kernels,
+          reference::index_kernels}) {
       std::vector<Kernel> rows = family();
       std::move(rows.begin(), rows.end(), std::back_inserter(kernels_));
     }

@@ -3,7 +3,7 @@ packing of counter and key that ops/random.h documents."""
 
 import torch
 
-from .common import EXACT, TIGHT, draw, np
+from .common import COMPOSED, EXACT, TIGHT, draw, np
 
 MASK = 0xFFFFFFFF
 
@@ -62,5 +62,75 @@ def dropout(case):
         )
 
 
+def words(seed, stream, step, numbers, which):
+    return [block(seed, stream, step, n)[w] for n, w in zip(numbers, which)]
+
+
+def inside(word):
+    """In (0, 1)."""
+    return (np.array(word, dtype=np.float64) + 0.5) * 2.0**-32
+
+
+def normal(seed, stream, step, elements):
+    half = [e // 2 for e in elements]
+    radius = np.sqrt(-2 * np.log(inside(words(seed, stream, step, half, [e % 2 * 2 for e in elements]))))
+    angle = np.array(words(seed, stream, step, half, [e % 2 * 2 + 1 for e in elements])) * 2.0**-32
+    return radius * np.cos(2 * np.pi * angle)
+
+
+def truncated(seed, stream, step, elements):
+    z = normal(seed, stream, step, elements)
+    while np.any(np.abs(z) > 2):
+        elements = [e + 2**44 if abs(v) > 2 else e for e, v in zip(elements, z)]
+        z = normal(seed, stream, step, elements)
+    return z
+
+
+def gumbel(seed, stream, step, elements):
+    word = words(seed, stream, step, [e // 4 for e in elements], [e % 4 for e in elements])
+    return -np.log(-np.log(inside(word)))
+
+
+def permutation(seed, stream, step, n):
+    p = list(range(n))
+    for k in range(n, 1, -1):
+        w = block(seed, stream, step, k - 1)
+        at = ((w[0] << 32 | w[1]) >> 11) * k >> 53
+        p[k - 1], p[at] = p[at], p[k - 1]
+    return np.array(p, dtype=np.int64)
+
+
+KEYS = (("plain", 0, 0, 0), ("keyed", 7, 3, 12), ("large_numbers", 2**64 - 2, 2**32 - 1, 2**40 + 5))
+
+
+def numbers(case):
+    every = lambda n: list(range(n))
+    for label, seed, stream, step in KEYS:
+        run = {"seed": seed, "step": step} if seed else None
+        key = (seed, stream, step)
+        for op, own, of, tolerance in (
+            ("uniform", {"low": -1.5, "high": 2.5}, lambda n: 4 * uniform(*key, n) - 1.5, TIGHT),
+            ("normal", {"mean": 0.5, "standard_deviation": 2.0}, lambda n: 0.5 + 2 * normal(*key, every(n)), COMPOSED),
+            (
+                "truncated_normal",
+                {"mean": -1.0, "standard_deviation": 0.5},
+                lambda n: 0.5 * truncated(*key, every(n)) - 1,
+                COMPOSED,
+            ),
+            ("gumbel", {}, lambda n: gumbel(*key, every(n)), COMPOSED),
+        ):
+            config = own | {"shape": [3, 7], "dtype": "f64", "stream": stream}
+            f = lambda: torch.from_numpy(of(21)).reshape(3, 7)
+            case(op, label, {}, config, f, run=run, tolerance=tolerance, source="NumPy")
+        config = {"shape": [3, 7], "probability": 0.25, "stream": stream}
+        f = lambda: torch.from_numpy(uniform(*key, 21) < 0.25).reshape(3, 7)
+        case("bernoulli", label, {}, config, f, run=run, source="NumPy")
+        config = {"n": [40], "stream": stream}
+        case(
+            "permutation", label, {}, config, lambda: torch.from_numpy(permutation(*key, 40)), run=run, source="NumPy"
+        )
+
+
 def add(case):
+    numbers(case)
     dropout(case)

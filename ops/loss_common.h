@@ -1,0 +1,31 @@
+// What all losses share: shapes, weights, what is left out, and the reduction. A loss itself is a
+// formula.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include <rondo/graph/op.h>
+
+namespace rondo {
+
+/// What one loss is of.
+enum class LossOver {
+  kElement,   ///< an element of the predictions
+  kLastAxis,  ///< a row of their last axis
+  kAxis       ///< a row of the axis that the attribute `axis` names
+};
+
+struct LossRow {
+  OpDef def;  ///< operands predictions (or logits), labels, weights?; own attributes only
+  LossOver over = LossOver::kElement;
+  /// The losses of predictions and labels, which are finite wherever something is left out.
+  std::function<Var(const Call& c, const Var& predictions, const Var& labels)> formula;
+  Sample::Input predictions, labels;      ///< from where samples are drawn; whole: below `high`
+  std::vector<Attributes> variants = {};  ///< samples of the own attributes
+};
+
+/// Registers the loss: attribute `reduction`, inference, lowering, samples and refusals.
+void add_loss(OpRegistry& r, LossRow row);
+
+}  // namespace rondo
