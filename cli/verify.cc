@@ -11,6 +11,7 @@
 #include <rondo/graph/eager.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/reduce.h>
+#include <rondo/runtime/eager_gradients.h>
 
 namespace rondo::tool {
 namespace {
@@ -245,6 +246,7 @@ CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
   if (const auto it = file.metadata.find("op"); it != file.metadata.end()) result.op = it->second;
   try {
     if (result.op == "convert") return verify_convert(file, options);
+    if (result.op == "updater") return verify_updater(file, options);
     const VectorCase c = read_vector_case(file, options.dtype);
     const bool gradients = options.gradients && !c.gradients.empty();
     const auto leave_out = [&](std::string why) {

@@ -62,6 +62,9 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
 /// throw.
 CaseResult verify_convert(const SafeTensors& file, const VerifyOptions& options);
 
+/// A case of op `updater`: weights after each of many updates. May throw.
+CaseResult verify_updater(const SafeTensors& file, const VerifyOptions& options);
+
 /// Runs one case. Never throws for what the file or the op says: that is a failed case.
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options);
 /// The same for a file; none when `only` (globs of ops, empty = all) leaves it out. One that cannot
