@@ -12,6 +12,7 @@
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/nn.h>
+#include <rondo/ops/random.h>
 #include <rondo/runtime/eager_gradients.h>
 
 using namespace rondo;
@@ -159,6 +160,34 @@ TEST_CASE("a jacobian of a scalar, of nothing, and through a layer over time", "
       CHECK(std::abs(r[i].at(e) - want) <= 1e-12 * std::max(1.0, std::abs(want)));
     }
   }
+}
+
+TEST_CASE("jvp, hvp and jacobian of a loop that was written out", "[derivatives]") {
+  Graph g;
+  g.set_seed(2);
+  const Var x = g.placeholder("x", f64, {12, 2, 3});
+  const Var w = g.variable("w", init::uniform(g, {3, 3}, -0.6, 0.6, f64));
+  const Var v = g.constant(draw({3, 3}, f64, -1, 1, 8));
+  Var h = fill(g, f64, {2, 3}, 0);
+  for (int64_t t = 0; t < 12; ++t) h = tanh(matmul(h, w) + reshape(slice(x, 0, t, t + 1), {2, 3}));
+  const Var loss = sum(square(h));
+  const Var along = jvp({h}, {w}, {v})[0], curved = hvp(loss, {w}, {v})[0],
+            d = gradients(loss, {w})[0], j = jacobian(h, {w})[0];
+  const Var product = reshape(matmul(reshape(j, {6, 9}), reshape(v, {9, 1})), {2, 3});
+  Session s(g, {}, one_thread());
+  const std::vector<Feed> feeds{{x, draw({12, 2, 3}, f64, -1, 1, 9)}};
+  const auto r = s.run({along, curved, product}, feeds);
+  const auto moved = [&](double by) {
+    Session other(g, {}, one_thread());
+    other.run_and_update({}, {{w, w + by * v}}, {});
+    return other.run({h, d}, feeds);
+  };
+  const auto above = moved(1e-5), below = moved(-1e-5);
+  for (const size_t k : {0, 1}) {
+    for (int64_t e = 0; e < r[k].size(); ++e)
+      CHECK(std::abs(r[k].at(e) - (above[k].at(e) - below[k].at(e)) / 2e-5) < 1e-7);
+  }
+  CHECK(near(r[2], r[0]));
 }
 
 TEST_CASE("derivatives of functions of tensors", "[derivatives][eager]") {
