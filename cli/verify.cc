@@ -241,6 +241,11 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
   return c;
 }
 
+bool calls_an_op(const SafeTensors& file) {
+  const auto op = file.metadata.find("op");
+  return op == file.metadata.end() || (op->second != "convert" && op->second != "updater");
+}
+
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
   CaseResult result;
   if (const auto it = file.metadata.find("op"); it != file.metadata.end()) result.op = it->second;

@@ -53,6 +53,9 @@ struct CaseResult {
   std::vector<Comparison> comparisons = {};
 };
 
+/// Whether the case is a call of one op: a conversion of weights and a training are none.
+bool calls_an_op(const SafeTensors& file);
+
 /// Compares with what the file says; `scale` widens the tolerance. Names the largest error and
 /// where it is.
 Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
