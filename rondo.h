@@ -4,7 +4,10 @@
 // A program that wants less includes the headers it needs by themselves.
 #pragma once
 
+#include <rondo/autodiff/clip.h>
+#include <rondo/autodiff/derivatives.h>
 #include <rondo/autodiff/gradients.h>
+#include <rondo/autodiff/schedules.h>
 #include <rondo/autodiff/state_updates.h>
 #include <rondo/autodiff/updaters.h>
 #include <rondo/graph/graph.h>
@@ -51,6 +54,7 @@
 #include <rondo/runtime/check_op.h>
 #include <rondo/runtime/checkpoint.h>
 #include <rondo/runtime/data.h>
+#include <rondo/runtime/eager_gradients.h>
 #include <rondo/runtime/explain.h>
 #include <rondo/runtime/model.h>
 #include <rondo/runtime/plan.h>

@@ -11,6 +11,7 @@
 #include <rondo/graph/eager.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/reduce.h>
+#include <rondo/runtime/eager_gradients.h>
 
 namespace rondo::tool {
 namespace {
@@ -240,11 +241,17 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
   return c;
 }
 
+bool calls_an_op(const SafeTensors& file) {
+  const auto op = file.metadata.find("op");
+  return op == file.metadata.end() || (op->second != "convert" && op->second != "updater");
+}
+
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options) {
   CaseResult result;
   if (const auto it = file.metadata.find("op"); it != file.metadata.end()) result.op = it->second;
   try {
     if (result.op == "convert") return verify_convert(file, options);
+    if (result.op == "updater") return verify_updater(file, options);
     const VectorCase c = read_vector_case(file, options.dtype);
     const bool gradients = options.gradients && !c.gradients.empty();
     const auto leave_out = [&](std::string why) {

@@ -53,6 +53,9 @@ struct CaseResult {
   std::vector<Comparison> comparisons = {};
 };
 
+/// Whether the case is a call of one op: a conversion of weights and a training are none.
+bool calls_an_op(const SafeTensors& file);
+
 /// Compares with what the file says; `scale` widens the tolerance. Names the largest error and
 /// where it is.
 Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
@@ -61,6 +64,9 @@ Comparison compare(std::string form, const NamedTensor& want, const Tensor& got,
 /// A case of op `convert`, one network in several layouts: each is converted to each, and run. May
 /// throw.
 CaseResult verify_convert(const SafeTensors& file, const VerifyOptions& options);
+
+/// A case of op `updater`: weights after each of many updates. May throw.
+CaseResult verify_updater(const SafeTensors& file, const VerifyOptions& options);
 
 /// Runs one case. Never throws for what the file or the op says: that is a failed case.
 CaseResult verify_case(const SafeTensors& file, const VerifyOptions& options);

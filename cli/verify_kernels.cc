@@ -47,12 +47,10 @@ std::vector<KernelResult> verify_kernels(const std::vector<std::string>& files,
     if (!names_case(path, only)) continue;
     try {
       Case c{path, load_safetensors(path), {}};
-      // Step by step, bodies are plans too, and what they hold is seen. A conversion of weights is
-      // no call of an op.
+      // Step by step, bodies are plans too, and what they hold is seen. A conversion of weights
+      // or a training is no call of an op.
       verify.compile.kernel = kRecurrenceSteps;
-      const auto op = c.file.metadata.find("op");
-      if (op == c.file.metadata.end() || op->second != "convert")
-        c.ops = ops_that_run(c.file, verify);
+      if (calls_an_op(c.file)) c.ops = ops_that_run(c.file, verify);
       cases.push_back(std::move(c));
     } catch (const std::exception& e) {
       broken.push_back(cat(path, ": ", e.what()));

@@ -98,16 +98,43 @@ struct File {
 File read(const std::string& path) { return {path, load_bundle(path, registry())}; }
 
 Updater updater_in(const File& f) {
-  f.attribute<std::string>(cat(kUpdater, "updater"));
-  const Attributes a = f.under(kUpdater);
-  for (const Updater& known : {Updater(SGD{}), Updater(Adam{})}) {
-    const Attributes wanted = attributes_of(known);
-    if (wanted.text("updater") != a.text("updater")) continue;
-    for (const auto& [name, value] : wanted.items()) {
-      if (name != "updater") f.attribute<double>(cat(kUpdater, name));
-    }
+  try {
+    return updater_from(f.under(kUpdater));
+  } catch (const Error& e) {
+    if (e.code() != "settings.attribute.missing") throw;
+    f.refuse("attribute", "does not say what its updater is: under \"", kUpdater, "\" ", e.what());
   }
-  return updater_from(a);
+}
+
+// What a training may do to its gradients beside clip_norm. A file says what is on; one that is
+// older than an option does not have it.
+struct Option {
+  std::string_view name;
+  double TrainerConfig::* clip = nullptr;
+  double Regularization::* pull = nullptr;
+
+  double& in(TrainerConfig& c) const { return clip != nullptr ? c.*clip : c.regularization.*pull; }
+};
+constexpr Option kOptions[] = {{"trainer/clip_value", &TrainerConfig::clip_value},
+                               {"trainer/clip_each_norm", &TrainerConfig::clip_each_norm},
+                               {"trainer/l1", nullptr, &Regularization::l1},
+                               {"trainer/l2", nullptr, &Regularization::l2},
+                               {"trainer/weight_decay", nullptr, &Regularization::weight_decay}};
+constexpr std::string_view kExcept = "trainer/not_regularized";
+
+void write_options(TrainerConfig c, Attributes* to) {
+  for (const Option& o : kOptions) {
+    if (o.in(c) != 0) to->set(o.name, o.in(c));
+  }
+  if (!c.regularization.except.empty()) to->set(kExcept, c.regularization.except);
+}
+
+void read_options(const File& f, TrainerConfig* c) {
+  for (const Option& o : kOptions) {
+    if (f.bundle.attributes.has(o.name)) o.in(*c) = f.attribute<double>(o.name);
+  }
+  if (f.bundle.attributes.has(kExcept))
+    c->regularization.except = f.attribute<std::vector<std::string>>(kExcept);
 }
 
 }  // namespace
@@ -141,6 +168,7 @@ void save(const Trainer& trainer, const std::string& path) {
   }
   const TrainingState& s = trainer.state();
   b.attributes.set("trainer/clip_norm", c.clip_norm);
+  write_options(c, &b.attributes);
   b.attributes.set("random/seed", std::bit_cast<int64_t>(c.seed));
   b.attributes.set("cursor/epoch", s.epoch);
   b.attributes.set("cursor/batch", s.batch);
@@ -153,15 +181,16 @@ Trainer load_trainer(const std::string& path, LoadOptions options) {
   const File f = read(path);
   const Var loss = f.end("loss");
   if (!loss) f.refuse("attribute", "names no loss, so that it cannot be trained");
-  Trainer t(f.graph(), loss,
-            {.inputs = f.inputs(),
-             .logits = f.end("logits"),
-             .updater = updater_in(f),
-             .clip_norm = f.attribute<double>("trainer/clip_norm"),
-             .seed = std::bit_cast<uint64_t>(f.attribute<int64_t>("random/seed")),
-             .threads = options.threads,
-             .compile = std::move(options.compile),
-             .listeners = std::move(options.listeners)});
+  TrainerConfig config{.inputs = f.inputs(),
+                       .logits = f.end("logits"),
+                       .updater = updater_in(f),
+                       .clip_norm = f.attribute<double>("trainer/clip_norm"),
+                       .seed = std::bit_cast<uint64_t>(f.attribute<int64_t>("random/seed")),
+                       .threads = options.threads,
+                       .compile = std::move(options.compile),
+                       .listeners = std::move(options.listeners)};
+  read_options(f, &config);
+  Trainer t(f.graph(), loss, std::move(config));
   VariableStore::Values values;
   for (const Var& v : t.updater_variables()) {
     const auto it = f.bundle.tensors.find(cat(kUpdater, v.name()));

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include <rondo/autodiff/gradients.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/runtime/bind_feeds.h>
 #include <rondo/runtime/explain.h>
@@ -154,30 +153,6 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
   }
   outputs.resize(fetches.size());
   return outputs;
-}
-
-ValueAndGradients value_and_gradients(const std::function<Var(const Vars&)>& f,
-                                      const std::vector<Tensor>& inputs,
-                                      const CompileOptions& options) {
-  Graph g;
-  Vars placeholders, floats;
-  std::vector<Feed> feeds;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    placeholders.push_back(
-        g.placeholder("input" + std::to_string(i), inputs[i].dtype(), to_shape(inputs[i].dims())));
-    feeds.emplace_back(placeholders.back(), inputs[i]);
-    if (is_float(inputs[i].dtype())) floats.push_back(placeholders.back());
-  }
-  Vars fetches{f(placeholders)};
-  const Vars d = gradients(fetches[0], floats);
-  fetches.insert(fetches.end(), d.begin(), d.end());
-  Session session(g, options);
-  const std::vector<Tensor> values = session.run(fetches, feeds);
-  ValueAndGradients r{values[0], {}};
-  size_t k = 1;
-  for (const Tensor& t : inputs)
-    r.gradients.push_back(is_float(t.dtype()) ? values[k++] : Tensor());
-  return r;
 }
 
 }  // namespace rondo

@@ -71,16 +71,6 @@ class Session {
   std::vector<std::shared_ptr<const Entry>> entries_;
 };
 
-/// A function of tensors as a function of graph values: gradients of eager code.
-/// Records f on placeholders like `inputs`, and returns f's value and its gradients by each input.
-struct ValueAndGradients {
-  Tensor value;
-  std::vector<Tensor> gradients;
-};
-ValueAndGradients value_and_gradients(const std::function<Var(const Vars&)>& f,
-                                      const std::vector<Tensor>& inputs,
-                                      const CompileOptions& options = {});
-
 /// How builders on Tensor run on this thread while the scope lives; scopes nest.
 class EagerScope {
  public:

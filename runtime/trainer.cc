@@ -42,12 +42,18 @@ Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
          "[trainer] the graph has no trainable variable, so there is nothing to train");
   }
   Vars d = gradients(loss_, variables);
-  if (!(config_.clip_norm >= 0)) {
-    fail(Fault::kArgument, "trainer.clip_norm.range", "[trainer] clip_norm is ", config_.clip_norm,
-         ", but must be positive, or 0 for none");
-  }
-  if (config_.clip_norm > 0) d = clip_by_global_norm(d, config_.clip_norm);
-  updates_ = updates_for(config_.updater, variables, d);
+  const auto clip_to = [&](std::string_view name, double limit, Vars (*clip)(const Vars&, double)) {
+    if (!(limit >= 0)) {
+      fail(Fault::kArgument, cat("trainer.", name, ".range"), "[trainer] ", name, " is ", limit,
+           ", but must be positive, or 0 for none");
+    }
+    if (limit > 0) d = clip(d, limit);
+  };
+  clip_to("clip_value", config_.clip_value, clip_by_value);
+  clip_to("clip_each_norm", config_.clip_each_norm, clip_by_norm);
+  clip_to("clip_norm", config_.clip_norm, clip_by_global_norm);
+  updates_ = updates_for(config_.updater, variables, d,
+                         {.loss = loss_, .regularization = config_.regularization});
   const Updates kept = state_updates({loss_});
   updates_.insert(updates_.end(), kept.begin(), kept.end());
   model_.session().variables().extend(graph);

@@ -24,9 +24,13 @@ struct TrainerConfig {
   BatchInputs inputs = {};  ///< which placeholders fit() feeds
   Var logits = {};          ///< [B,V], for accuracy and predict(); none: neither
   Updater updater = Adam{};
-  double clip_norm = 0;  ///< gradients longer than this, all taken together, are shortened; 0 = off
-  uint64_t seed = 0;     ///< of the order of the data and of dropout (Graph::set_seed: of weights)
-  int threads = 0;       ///< 0 = one per core; results have the same bits for any number
+  Regularization regularization = {};
+  // Gradients are shortened before that is added to them, in this order; 0 = off:
+  double clip_value = 0;      ///< each element to [-clip_value, clip_value],
+  double clip_each_norm = 0;  ///< each variable's gradient to this length,
+  double clip_norm = 0;       ///< all gradients, taken together, to this length
+  uint64_t seed = 0;  ///< of the order of the data and of dropout (Graph::set_seed: of weights)
+  int threads = 0;    ///< 0 = one per core; results have the same bits for any number
   CompileOptions compile = {};
   std::vector<std::shared_ptr<Listener>> listeners = {};
 };

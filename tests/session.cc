@@ -113,8 +113,7 @@ TEST_CASE("adam and sgd take the steps of their formulas", "[updaters]") {
     const double grad = 2 * x;
     m = 0.9 * m + 0.1 * grad;
     v = 0.999 * v + 0.001 * grad * grad;
-    x -= 0.1 * std::sqrt(1 - std::pow(0.999, t)) / (1 - std::pow(0.9, t)) * m /
-         (std::sqrt(v) + 1e-8);
+    x -= 0.1 * m / (1 - std::pow(0.9, t)) / (std::sqrt(v / (1 - std::pow(0.999, t))) + 1e-8);
     CHECK(std::abs(s.variables().value("w").at(0) - x) < 1e-12);
   }
   CHECK(s.variables().value("adam/step").item() == 5);
@@ -154,15 +153,6 @@ TEST_CASE("operators on tensors run now, with the bits of the graph", "[eager]")
   CHECK(s.run(tanh(matmul(x, x) * y + 1), {{x, a}, {y, b}}) == now);
   CHECK(refusal([&] { (void)(a + Tensor(f64, {2, 2})); }).first == "add.b.dtype");
   CHECK(refusal([&] { matmul(a, Tensor(f32, {3, 2})); }).first == "matmul.b.dim");
-}
-
-TEST_CASE("gradients of a function of tensors", "[eager]") {
-  const Tensor x = Tensor::of<double>({3}, {1, 2, 3});
-  const auto r = value_and_gradients([](const Vars& v) { return sum(square(v[0]) * v[1]); },
-                                     {x, Tensor::scalar(f64, 2)});
-  CHECK(r.value.item() == 28);
-  CHECK(r.gradients[0] == Tensor::of<double>({3}, {4, 8, 12}));
-  CHECK(r.gradients[1].item() == 14);
 }
 
 TEST_CASE("a value that does not depend on w has a zero gradient, a refused one is refused by name",

@@ -228,20 +228,54 @@ TEST_CASE("training has the same bits for any number of threads", "[trainer]") {
 TEST_CASE("a training that was saved goes on as if it had never stopped", "[trainer]") {
   const SequenceDataset data = three_tones();
   const Folder folder;
-  const Updater updater = GENERATE(Updater(Adam{.learning_rate = 0.01}),
-                                   Updater(SGD{.learning_rate = 0.1, .momentum = 0.9}));
+  const auto at = [](const Schedule& rate) {
+    return TrainerConfig{.updater = SGD{.learning_rate = rate, .momentum = 0.9}};
+  };
+  const schedule::Step step{.from = 0.1, .every = 5};
+  const TrainerConfig config = GENERATE_COPY(
+      TrainerConfig{.updater = Adam{.learning_rate = 0.01}, .clip_norm = 0.5}, at(0.1),
+      TrainerConfig{.updater = Nesterov{}}, TrainerConfig{.updater = AdaGrad{.initial = 0.1}},
+      TrainerConfig{.updater = RMSProp{.momentum = 0.5, .centered = true, .epsilon = 1e-3}},
+      TrainerConfig{.updater = AdaDelta{}}, TrainerConfig{.updater = AdaMax{}},
+      TrainerConfig{.updater = AMSGrad{}}, TrainerConfig{.updater = Nadam{}},
+      TrainerConfig{.updater = AdamW{}}, TrainerConfig{.updater = AdaBelief{}}, at(step),
+      at(schedule::Exponential{.from = 0.1}), at(schedule::Inverse{.from = 0.1, .gamma = 0.1}),
+      at(schedule::Polynomial{.from = 0.1, .steps = 20}),
+      at(schedule::Cosine{.from = 0.1, .steps = 4, .restarts = true, .growth = 2}),
+      at(schedule::Cyclic{.low = 0.01, .high = 0.1, .up = 5}),
+      at(schedule::WarmUp{.steps = 20, .then = step}),
+      at(schedule::Plateau{.from = 0.1, .factor = 0.5, .patience = 0, .every = 4}),
+      TrainerConfig{.updater = AdamW{},
+                    .regularization = {.l1 = 1e-3,
+                                       .l2 = 1e-2,
+                                       .weight_decay = 0.1,
+                                       .except = {"tones/biases", "lstm/biases"}},
+                    .clip_value = 0.1,
+                    .clip_each_norm = 0.2,
+                    .clip_norm = 0.3});
   const std::string ending = GENERATE(".rondo", ".pb");
+  INFO(attributes_of(config.updater).text("updater"));
+  const auto made = [&] {
+    const Network n = network();
+    TrainerConfig c = config;
+    c.inputs = n.inputs;
+    c.logits = n.logits;
+    c.seed = 7;
+    c.threads = 1;
+    return Trainer(n.g, n.loss, c);
+  };
 
-  Trainer whole = trainer(network(), 1, updater);
+  Trainer whole = made();
   whole.fit(data, {.epochs = 5, .batch_size = 8});
 
-  Trainer first = trainer(network(), 1, updater);
+  Trainer first = made();
   first.model().notes().set("who", "me");
   first.fit(data, {.epochs = 3, .batch_size = 8});
   save(first, folder / "stopped" + ending);
   Trainer second = load_trainer(folder / "stopped" + ending, {.threads = 2});
   CHECK(second.state().epoch == 3);
   CHECK(second.model().notes().text("who") == "me");
+  CHECK(attributes_of(second.config().updater) == attributes_of(config.updater));
   second.fit(data, {.epochs = 5, .batch_size = 8});
 
   whole.model().notes().set("who", "me");
@@ -249,6 +283,49 @@ TEST_CASE("a training that was saved goes on as if it had never stopped", "[trai
   save(whole, folder / "whole.rondo");
   CHECK(saved(load_trainer(folder / "whole.rondo", {.threads = 1}), folder) ==
         saved(second, folder));
+}
+
+TEST_CASE("gradients are clipped by value, each by its norm, and penalised after that",
+          "[trainer]") {
+  const SequenceBatch batch = three_tones().batch({0, 1, 2, 3});
+  // How far one step of SGD at rate 1 takes each variable.
+  const auto moved = [&](TrainerConfig c) {
+    const Network n = network(f64);
+    c.inputs = n.inputs;
+    c.updater = SGD{.learning_rate = 1};
+    c.threads = 1;
+    Trainer t(n.g, n.loss, c);
+    const auto before = t.model().session().variables().snapshot();
+    t.update(t.model().feeds(batch));
+    std::map<std::string, std::vector<double>> by;
+    for (const auto& [name, value] : *t.model().session().variables().snapshot()) {
+      for (int64_t i = 0; i < value.size(); ++i)
+        by[name].push_back(before->at(name).at(i) - value.at(i));
+    }
+    return by;
+  };
+  const auto free = moved({});
+  for (const auto& [name, d] : moved({.clip_value = 1e-3})) {
+    for (size_t i = 0; i < d.size(); ++i)
+      CHECK(std::abs(d[i] - std::clamp(free.at(name)[i], -1e-3, 1e-3)) < 1e-12);
+  }
+  for (const auto& [name, d] : moved({.clip_each_norm = 1e-3})) {
+    double squares = 0;
+    for (const double v : d) squares += v * v;
+    CHECK_THAT(std::sqrt(squares), WithinRel(1e-3, 1e-6));
+  }
+  const auto clipped = moved({.clip_norm = 1e-3});
+  const Network n = network(f64);
+  const Session start(n.g);
+  for (const auto& [name, d] :
+       moved({.regularization = {.l2 = 0.5, .except = {"tones/biases"}}, .clip_norm = 1e-3})) {
+    INFO(name);
+    for (size_t i = 0; i < d.size(); ++i) {
+      const double w = start.store()->value(name).at(static_cast<int64_t>(i));
+      const double pull = name == "tones/biases" ? 0 : 0.5 * w;
+      CHECK(std::abs(d[i] - clipped.at(name)[i] - pull) < 1e-12);
+    }
+  }
 }
 
 TEST_CASE("a training that was saved within an epoch finishes it", "[trainer]") {
@@ -323,6 +400,15 @@ TEST_CASE("a trainer refuses what it cannot train", "[trainer]") {
   c.clip_norm = -1;
   CHECK(code(n.loss, c) == "trainer.clip_norm.range");
   c = config();
+  c.clip_value = -1;
+  CHECK(code(n.loss, c) == "trainer.clip_value.range");
+  c = config();
+  c.clip_each_norm = -1;
+  CHECK(code(n.loss, c) == "trainer.clip_each_norm.range");
+  c = config();
+  c.regularization.except = {"nobody"};
+  CHECK(code(n.loss, c) == "regularization.except.unknown");
+  c = config();
   c.inputs.values = n.logits;
   CHECK(code(n.loss, c) == "model.values.placeholder");
   c = config();
@@ -392,6 +478,9 @@ TEST_CASE("a checkpoint that lacks something is refused by name", "[trainer]") {
   b = whole;
   b.attributes.set("updater/updater", "lion");
   CHECK(load(b).code() == "updater.name.unknown");
+  b = whole;
+  b.attributes.set("trainer/l2", "much");
+  CHECK(load(b).code() == "file.checkpoint.attribute");
   b = whole;
   b.graphs.clear();
   CHECK(load(b).code() == "file.checkpoint.graph");

@@ -1,0 +1,76 @@
+// Derivatives of functions of tensors: the function is recorded on placeholders, differentiated,
+// compiled and run.
+//
+// Each call records and compiles. What is differentiated many times belongs in a graph, with
+// gradients() of autodiff and a Session.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <rondo/autodiff/derivatives.h>
+#include <rondo/autodiff/gradients.h>
+#include <rondo/graph/graph.h>
+#include <rondo/graph/tensor.h>
+#include <rondo/runtime/compile.h>
+
+namespace rondo {
+
+/// A function of graph values, `const Vars&`, that gives a Var or Vars. It may be called once.
+class GraphFunction {
+ public:
+  template <class F>
+    requires std::invocable<F&, const Vars&>
+  GraphFunction(F f) {  // NOLINT: a lambda is passed as it is
+    if constexpr (std::convertible_to<std::invoke_result_t<F&, const Vars&>, Vars>) {
+      f_ = std::move(f);
+    } else {
+      f_ = [f = std::move(f)](const Vars& v) mutable { return Vars{f(v)}; };
+    }
+  }
+  Vars operator()(const Vars& v) const { return f_(v); }
+
+ private:
+  std::function<Vars(const Vars&)> f_;
+};
+
+/// f's value and its gradients by each input; null for inputs that are no floats.
+struct ValueAndGradients {
+  Tensor value;
+  std::vector<Tensor> gradients;
+};
+
+/// f(inputs), a float scalar, and its gradients. Errors: as gradients of a graph.
+ValueAndGradients value_and_gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                                      const CompileOptions& options = {});
+
+/// The gradients alone.
+std::vector<Tensor> gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                              const CompileOptions& options = {});
+
+/// f's values, and the way back from cotangents of them to gradients of the inputs.
+struct Pullback {
+  std::vector<Tensor> values;
+  /// sum over k of cotangents[k] . d values[k] / d inputs[i] for each input, zeros where nothing
+  /// flows, null for inputs that are no floats. A null cotangent is zero. Errors:
+  /// `vjp.cotangents.*`.
+  std::function<std::vector<Tensor>(const std::vector<Tensor>& cotangents)> pull;
+};
+/// auto [y, pull] = vjp(f, {x, w}); auto d = pull({dy}). Compiled once for all calls of pull.
+Pullback vjp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+             const CompileOptions& options = {});
+
+struct ValuesAndTangents {
+  std::vector<Tensor> values, tangents;
+};
+/// f's values, and sum over i of d values[k] / d inputs[i] . tangents[i] for each: zeros where
+/// nothing flows, null for values that are no floats. A null tangent is zero. Errors:
+/// `jvp.tangents.*`.
+ValuesAndTangents jvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                      const std::vector<Tensor>& tangents, const CompileOptions& options = {});
+
+}  // namespace rondo
