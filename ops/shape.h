@@ -52,8 +52,6 @@ Var iota(Graph g, DType dtype, Shape shape, int64_t axis, Site at = Site::here()
 /// x with its last two axes exchanged.
 Var swap_last(const Var& x);
 
-/// The shape of what a builder works on.
-
 /// 2^52, the bound of attributes that count: a double tells it from its neighbours, and it has a
 /// negative.
 inline constexpr double kLargestCount = 4503599627370496;
