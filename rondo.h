@@ -4,6 +4,19 @@
 // A program that wants less includes the headers it needs by themselves.
 #pragma once
 
+/// @namespace rondo
+/// Recurrent networks as symbolic graphs.
+/// @namespace rondo::init
+/// First values of weights.
+/// @namespace rondo::loss
+/// What training makes small.
+/// @namespace rondo::nn
+/// Layers around recurrent ones.
+/// @namespace rondo::rnn
+/// Recurrent layers and their cells.
+/// @namespace rondo::weights
+/// Weights of other systems, in their own layouts.
+
 #include <rondo/autodiff/gradients.h>
 #include <rondo/autodiff/state_updates.h>
 #include <rondo/autodiff/updaters.h>

@@ -26,6 +26,7 @@ struct Adam {
   double epsilon = 1e-8;
 };
 
+/// Any updater.
 using Updater = std::variant<SGD, Adam>;
 
 /// A variable and the node of its value after the step.

@@ -41,6 +41,7 @@ double normal_at(uint64_t seed, uint64_t stream, uint64_t step, uint64_t element
 /// seed, when the graph is built: the same program with the same seed gives the same weights.
 namespace rondo::init {
 
+/// 0 everywhere.
 Tensor zeros(const Dims& dims, DType dtype = f32);
 
 /// Even in [low, high).
