@@ -144,7 +144,10 @@ Tensor now = apply("first_true", std::vector<Tensor>{t > 0.5}, last_axis)[0];  /
              },
          .no_gradient = true,
          .samples = {{{{{3, 4}, 0, 1, boolean}}, {{"axes", std::vector<int64_t>{1}}}},
-                     {{{{3, 4}, 0, 1, boolean}}}}});
+                     {{{{3, 4}, 0, 1, boolean}}}},
+         .refuses = {{"axes.range",
+                      {{{{2, 3}, 0, 1, boolean}}, {{"axes", std::vector<int64_t>{2}}}},
+                      "x has no such axis"}}});
   r.add({.name = "argmax",
          .sig = "x[...]! -> y[...]:i64",
          .doc = "y = index of the largest value along the axis; the first of ties; a NaN is larger "
@@ -169,7 +172,9 @@ Tensor now = argmax(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), 1);  // now: {1, 0}
                return std::vector<ValueType>{{i64, s, true}};
              },
          .no_gradient = true,
-         .samples = {{{{{2, 3}}}}, {{{{2, 3, 4}}}, {{"axis", 1}}}}});
+         .samples = {{{{{2, 3}}}}, {{{{2, 3, 4}}}, {{"axis", 1}}}},
+         .refuses = {{"x.empty", {{{{2, 0}}}}, "the axis has length 0: there is no largest"},
+                     {"axis.range", {{{{2, 3}}}, {{"axis", 2}}}, "x has no such axis"}}});
 }
 
 namespace {
