@@ -6,6 +6,8 @@
 
 /// @namespace rondo
 /// Recurrent networks as symbolic graphs.
+/// @namespace rondo::check
+/// What a test of an op asks of it.
 /// @namespace rondo::init
 /// First values of weights.
 /// @namespace rondo::loss

@@ -27,6 +27,8 @@ OP.gradient.missing | unsupported | the op has neither a gradient nor a lowering
 OP.kernel.missing | unsupported | no kernel of any backend takes this call, and it has no lowering | the text says what was tried; use another dtype, or write a kernel
 OP.shape.bind | argument | a result has another shape under these values than the graph said | mend the op's `infer`
 OP.config.enum | argument | a configuration struct holds a number that is no name of its enumeration | set it by name
+OP.kernel.symbol | argument | a kernel whose size is a symbol | give its sizes as numbers
+OP.x.steps | argument | with a stride, an axis of a length of which no multiple is known | name it "2*N", and pad what is fed to such a length
 OP.c_last.unused | argument | a first cell state is given to a layer that has none | leave it out
 OP.x.body | unsupported | a layer that draws one mask a sequence is used within a recurrence in a recurrence | apply it to the inner one's inputs or outputs
 OP.x.rows | argument | within a recurrence the first axis of x is not the rows | give x its rows first
@@ -135,6 +137,8 @@ time_distributed.lengths.range | argument | a length is negative, or more than T
 variational_dropout.x.rank | argument | x has no axes of time and rows | give [T,B,...]
 dense.x.dim | argument | x has no last axis, or one that is a symbol | give x a last axis of a known length
 dense.units.range | argument | fewer than one unit | give 1 or more
+embedding.NAME.range | argument | vocabulary or units are less than one | give 1 or more
+multi_head_attention.units.heads | argument | heads do not divide the units | give heads that do
 glorot_uniform.fan.range | argument | a negative fan | give sizes of 0 or more
 expand_dims.axis.range | argument | the result has no such axis | give one in the range that the text gives
 squeeze.axis.length | argument | the axis is not of length 1 | reduce or slice it first
@@ -324,6 +328,7 @@ verify.file.json | argument | a file of vectors holds no JSON where it must | me
 verify.file.metadata | argument | a file of vectors lacks a key | mend the file
 verify.file.cotangent | argument | a cotangent of a result that the op does not give | mend the file
 verify.file.gradient | argument | a gradient of an operand that is not there | mend the file
+verify.names.value | unsupported | a file of vectors uses the names of a system that is not known | use those of rondo, or name none
 verify.op.unknown | unsupported | no op of this build answers to the name | add an alias to its definition
 verify.config.unknown | unsupported | an option of the file that has no meaning here | add an alias to the op's definition
 verify.config.type | unsupported | an option of the file has a type that the attribute cannot take | mend the file

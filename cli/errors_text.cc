@@ -5,6 +5,7 @@
 #include "error_codes.h"
 #include "errors_text.h"
 #include "markdown.h"
+#include "ops_text.h"
 
 namespace rondo::tool {
 namespace {
@@ -54,7 +55,8 @@ const std::vector<Section>& sections() {
       {"Recurrences", {"recurrence", "FUNCTION", "per_step"}},
       {"Layers",
        {"layer", "zoneout", "join_directions", "stacked", "time_distributed", "variational_dropout",
-        "dense", "glorot_uniform", "expand_dims", "squeeze", "rnn"}},
+        "dense", "embedding", "multi_head_attention", "glorot_uniform", "expand_dims", "squeeze",
+        "rnn"}},
       {"Gradients and updates", {"gradients", "vjp", "UPDATER", "updater"}},
       {"Running", {"backend", "plan", "thread_team", "onednn", "cpu", "session", "variables"}},
       {"Training and data", {"trainer", "model", "confusion", "data", "ts"}},
@@ -63,8 +65,6 @@ const std::vector<Section>& sections() {
       {"The tool", {"verify", "inspect"}}};
   return kSections;
 }
-
-std::string code_of(const OpDef& op, const RefusedCall& r) { return cat(op.name, ".", r.rule); }
 
 std::string line(std::string_view code, std::string_view fault, std::string_view means,
                  std::string_view remedy) {
@@ -77,15 +77,15 @@ std::string list_errors(const OpRegistry& registry) {
   std::string s;
   for (const ErrorCode& e : error_codes()) s += line(e.code, e.fault, e.means, e.remedy);
   for (const OpDef* op : registry.all()) {
-    for (const RefusedCall& r : op->refuses) s += line(code_of(*op, r), "argument", r.means, "");
+    for (const auto& [code, means] : rules_of(*op)) s += line(code, "argument", means, "");
   }
   return s;
 }
 
 std::string explain_error(const OpRegistry& registry, std::string_view code) {
   for (const OpDef* op : registry.all()) {
-    for (const RefusedCall& r : op->refuses) {
-      if (code_of(*op, r) == code) return line(code, "argument", r.means, "");
+    for (const auto& [rule, means] : rules_of(*op)) {
+      if (rule == code) return line(code, "argument", means, "");
     }
   }
   const ErrorCode* best = nullptr;
@@ -123,8 +123,8 @@ std::string errors_markdown(const OpRegistry& registry) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const OpDef* op : registry.all()) {
-    for (const RefusedCall& r : op->refuses)
-      rows.push_back({code_span(code_of(*op, r)), table_cell(r.means)});
+    for (const auto& [code, means] : rules_of(*op))
+      rows.push_back({code_span(code), table_cell(means)});
   }
   return s + "\n## Single ops\n\nRules beside those of any op; the fault is the caller's.\n" +
          markdown_table({"code", "when"}, rows);

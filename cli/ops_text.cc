@@ -210,8 +210,8 @@ std::string section(const OpDef& op) {
   s += cat("\nGradient: ", prose(gradient_of(op) + "."));
   if (!op.refuses.empty()) s += "\nRefuses, by rules of its own:\n";
   std::vector<std::vector<std::string>> refuses;
-  for (const RefusedCall& r : op.refuses)
-    refuses.push_back({code_span(cat(op.name, ".", r.rule)), table_cell(r.means)});
+  for (const auto& [code, means] : rules_of(op))
+    refuses.push_back({code_span(code), table_cell(means)});
   s += markdown_table({"code", "when"}, refuses);
   if (!op.source.empty()) s += cat("\nSource: ", prose(op.source + "."));
   if (const auto names = elsewhere(op, ""); !names.empty())
@@ -232,6 +232,20 @@ std::vector<const OpDef*> ops_of(const OpRegistry& registry, const std::string& 
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> rules_of(const OpDef& op) {
+  std::vector<std::pair<std::string, std::string>> r;
+  for (const RefusedCall& call : op.refuses) {
+    const std::string code = cat(op.name, ".", call.rule);
+    const auto same = [&](const auto& rule) { return rule.first == code; };
+    if (const auto it = std::find_if(r.begin(), r.end(), same); it == r.end()) {
+      r.emplace_back(code, call.means);
+    } else if (it->second.find(call.means) == std::string::npos) {
+      it->second += cat("; ", call.means);
+    }
+  }
+  return r;
+}
 
 std::string list_ops(const OpRegistry& registry) {
   size_t width = 0;
@@ -270,8 +284,7 @@ std::string describe_op(const OpDef& op) {
              names.empty() ? "" : "; ", names, "\n");
   }
   s += "\ngradient: " + gradient_of(op) + "\n";
-  for (const RefusedCall& r : op.refuses)
-    s += cat("refuses: ", op.name, ".", r.rule, ": ", r.means, "\n");
+  for (const auto& [code, means] : rules_of(op)) s += cat("refuses: ", code, ": ", means, "\n");
   if (!op.source.empty()) s += "source: " + op.source + "\n";
   if (const auto names = elsewhere(op, ""); !names.empty())
     s += cat("elsewhere: ", joined(names, ""), "\n");

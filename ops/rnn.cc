@@ -164,8 +164,9 @@ Vars lower_rnn(const Call& c) {
       if (const Var& mask = c["dropout_mask"]) {
         x = x * squeeze(slice(mask, 0, l - 1, l), 0);
       } else if (c.number("p") > 0) {
-        x = apply("dropout", {x},
-                  {{"rate", c.number("p")}, {"stream", c.integer("stream") + l - 1}})[0];
+        x = apply(
+            "dropout", {x},
+            {{"rate", c.number("p")}, {"stream", checked_add(c.integer("stream"), l - 1)}})[0];
       }
     }
     Vars outputs;
