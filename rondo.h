@@ -4,6 +4,21 @@
 // A program that wants less includes the headers it needs by themselves.
 #pragma once
 
+/// @namespace rondo
+/// Recurrent networks as symbolic graphs.
+/// @namespace rondo::check
+/// What a test of an op asks of it.
+/// @namespace rondo::init
+/// First values of weights.
+/// @namespace rondo::loss
+/// What training makes small.
+/// @namespace rondo::nn
+/// Layers around recurrent ones.
+/// @namespace rondo::rnn
+/// Recurrent layers and their cells.
+/// @namespace rondo::weights
+/// Weights of other systems, in their own layouts.
+
 #include <rondo/autodiff/clip.h>
 #include <rondo/autodiff/derivatives.h>
 #include <rondo/autodiff/gradients.h>

@@ -114,6 +114,7 @@ struct AdaBelief {
   double epsilon = 1e-16;
 };
 
+/// Any updater.
 using Updater = std::variant<SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdaMax, AMSGrad,
                              Nadam, AdamW, AdaBelief>;
 

@@ -20,5 +20,6 @@ using Run = std::function<int()>;
 void add_verify(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_ops(CLI::App& app, Run& run);
+void add_errors(CLI::App& app, Run& run);
 
 }  // namespace rondo::tool

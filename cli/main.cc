@@ -33,11 +33,12 @@ int main(int argc, char** argv) {
   rondo::tool::add_verify(app, run);
   rondo::tool::add_inspect(app, run);
   rondo::tool::add_ops(app, run);
+  rondo::tool::add_errors(app, run);
   try {
     app.parse(argc, argv);
     if (!run)
       throw rondo::tool::UsageError(
-          "a command is needed: verify, inspect or ops (see rondo --help)");
+          "a command is needed: verify, inspect, ops or errors (see rondo --help)");
     return run();
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsage;

@@ -2,6 +2,7 @@
 #include <map>
 #include <vector>
 
+#include "markdown.h"
 #include "ops_text.h"
 
 namespace rondo::tool {
@@ -142,57 +143,24 @@ std::string indented(const std::string& text, std::string_view by) {
   return s;
 }
 
-// A cell of a table: what would end it is escaped.
-std::string cell(const std::string& text) {
-  std::string s;
-  for (const char c : text) {
-    if (c == '|') s += '\\';
-    s += c;
-  }
-  return s;
-}
-std::string code(const std::string& text) { return text.empty() ? "" : "`" + cell(text) + "`"; }
-
-// A table in Markdown; columns that say nothing are left out.
-std::string table(const std::vector<std::string>& head,
-                  const std::vector<std::vector<std::string>>& rows) {
-  if (rows.empty()) return "";
-  std::vector<size_t> columns;
-  for (size_t i = 0; i < head.size(); ++i) {
-    const auto says = [&](const auto& row) { return !row[i].empty(); };
-    if (std::any_of(rows.begin(), rows.end(), says)) columns.push_back(i);
-  }
-  std::string s = "\n|", line = "|";
-  for (const size_t i : columns) {
-    s += cat(' ', head[i], " |");
-    line += "---|";
-  }
-  s += "\n" + line + "\n";
-  for (const auto& row : rows) {
-    s += "|";
-    for (const size_t i : columns) s += cat(' ', row[i], row[i].empty() ? "|" : " |");
-    s += "\n";
-  }
-  return s;
-}
-
 std::string slot_table(const OpDef& op, std::string_view what, const std::vector<Slot>& slots) {
   std::vector<std::vector<std::string>> rows;
   for (const Slot& s : slots) {
-    rows.push_back({code(s.name), code(shape_of(s)), type_of(s.type), note_of(op, s),
+    rows.push_back({code_span(s.name), code_span(shape_of(s)), type_of(s.type), note_of(op, s),
                     joined(elsewhere(op, s.name), "`")});
   }
-  return table({std::string(what), "shape", "type", "", "elsewhere"}, rows);
+  return markdown_table({std::string(what), "shape", "type", "", "elsewhere"}, rows);
 }
 
 std::string attribute_table(const OpDef& op) {
   std::vector<std::vector<std::string>> rows;
   for (const AttributeDef& d : op.attributes) {
-    rows.push_back({code(d.name), std::string(d.default_value.type_name()),
-                    d.required || d.optional ? default_of(d) : code(default_of(d)),
-                    cell(accepted(d)), cell(d.doc), joined(elsewhere(op, d.name), "`")});
+    rows.push_back({code_span(d.name), std::string(d.default_value.type_name()),
+                    d.required || d.optional ? default_of(d) : code_span(default_of(d)),
+                    table_cell(accepted(d)), table_cell(d.doc),
+                    joined(elsewhere(op, d.name), "`")});
   }
-  return table({"attribute", "type", "default", "accepted", "meaning", "elsewhere"}, rows);
+  return markdown_table({"attribute", "type", "default", "accepted", "meaning", "elsewhere"}, rows);
 }
 
 // The doc as Markdown: indented lines are formulas, kept as they are; stars and underscores are no
@@ -236,10 +204,15 @@ std::string section(const OpDef& op) {
   s += slot_table(op, "result", op.parsed.outputs);
   std::vector<std::vector<std::string>> variants;
   for (const auto& [option, shapes] : variants_of(op))
-    variants.push_back({code(option), code(shapes)});
-  s += table({"option", "other shapes"}, variants);
+    variants.push_back({code_span(option), code_span(shapes)});
+  s += markdown_table({"option", "other shapes"}, variants);
   s += attribute_table(op);
   s += cat("\nGradient: ", prose(gradient_of(op) + "."));
+  if (!op.refuses.empty()) s += "\nRefuses, by rules of its own:\n";
+  std::vector<std::vector<std::string>> refuses;
+  for (const auto& [code, means] : rules_of(op))
+    refuses.push_back({code_span(code), table_cell(means)});
+  s += markdown_table({"code", "when"}, refuses);
   if (!op.source.empty()) s += cat("\nSource: ", prose(op.source + "."));
   if (const auto names = elsewhere(op, ""); !names.empty())
     s += cat("\nElsewhere: ", joined(names, "`"), ".\n");
@@ -259,6 +232,20 @@ std::vector<const OpDef*> ops_of(const OpRegistry& registry, const std::string& 
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> rules_of(const OpDef& op) {
+  std::vector<std::pair<std::string, std::string>> r;
+  for (const RefusedCall& call : op.refuses) {
+    const std::string code = cat(op.name, ".", call.rule);
+    const auto same = [&](const auto& rule) { return rule.first == code; };
+    if (const auto it = std::find_if(r.begin(), r.end(), same); it == r.end()) {
+      r.emplace_back(code, call.means);
+    } else if (it->second.find(call.means) == std::string::npos) {
+      it->second += cat("; ", call.means);
+    }
+  }
+  return r;
+}
 
 std::string list_ops(const OpRegistry& registry) {
   size_t width = 0;
@@ -297,6 +284,7 @@ std::string describe_op(const OpDef& op) {
              names.empty() ? "" : "; ", names, "\n");
   }
   s += "\ngradient: " + gradient_of(op) + "\n";
+  for (const auto& [code, means] : rules_of(op)) s += cat("refuses: ", code, ": ", means, "\n");
   if (!op.source.empty()) s += "source: " + op.source + "\n";
   if (const auto names = elsewhere(op, ""); !names.empty())
     s += cat("elsewhere: ", joined(names, ""), "\n");
@@ -329,7 +317,8 @@ std::string ops_markdown(const OpRegistry& registry) {
       "enumeration: `gate_act` \"RELU\" is\n"
       "`LSTMActivations::RELU`, `data_format` \"NTS\" is `NTS` for `lstm_layer` and "
       "`RnnDataFormat::NTS` elsewhere.\n"
-      "Coming from another library: [migrating.md](migrating.md).\n\n"
+      "What every op refuses is in [errors.md](errors.md), what one refuses by rules of its own is "
+      "below. Coming from another\nlibrary: [migrating.md](migrating.md).\n\n"
       "| family | |\n|---|---|\n";
   for (const std::string& family : registry.families()) {
     s += cat("| ", family, " |");

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <rondo/graph/op.h>
 
@@ -12,6 +14,8 @@ std::string list_ops(const OpRegistry& registry);
 /// All of an op: signature, meaning, operands, attributes, source, example, how it differs
 /// elsewhere.
 std::string describe_op(const OpDef& op);
+/// The rules that an op states by itself, each once: its code, and when it is broken.
+std::vector<std::pair<std::string, std::string>> rules_of(const OpDef& op);
 /// The reference page of all ops. Equal registries give equal text.
 std::string ops_markdown(const OpRegistry& registry);
 

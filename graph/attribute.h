@@ -22,6 +22,7 @@ namespace rondo {
 /// One attribute's value. The alternatives are the types that files know.
 class AttributeValue {
  public:
+  /// Any of the types.
   using Variant = std::variant<bool, int64_t, double, std::string, DType, std::vector<int64_t>,
                                std::vector<std::string>, Shape, Tensor>;
 
@@ -64,6 +65,7 @@ std::string quoted(std::string_view text);
 /// Attributes by name, sorted.
 class Attributes {
  public:
+  /// A name and its value.
   using Item = std::pair<std::string, AttributeValue>;
 
   Attributes() = default;
@@ -71,6 +73,7 @@ class Attributes {
     for (const Item& i : items) set(i.first, i.second);
   }
 
+  /// Adds an attribute or gives it another value.
   void set(std::string_view name, AttributeValue value);
   const AttributeValue* find(std::string_view name) const;
   bool has(std::string_view name) const { return find(name) != nullptr; }

@@ -7,6 +7,8 @@
 
 namespace rondo {
 
+/// a b and a + b; an Error where they do not fit 64 bits.
+/// @{
 inline int64_t checked_mul(int64_t a, int64_t b) {
   int64_t r;
   if (__builtin_mul_overflow(a, b, &r)) {
@@ -24,5 +26,6 @@ inline int64_t checked_add(int64_t a, int64_t b) {
   }
   return r;
 }
+/// @}
 
 }  // namespace rondo

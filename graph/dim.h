@@ -20,6 +20,7 @@ namespace rondo {
 /// Values of symbols, fixed by the tensors that are fed.
 using Binding = std::map<std::string, int64_t, std::less<>>;
 
+/// A dimension: a polynomial of symbols with integer coefficients.
 class Dim {
  public:
   Dim() = default;
@@ -76,6 +77,7 @@ std::string to_string(const Dims& dims);    ///< "[29,16,12]"
 int64_t element_count(const Dims& dims);
 /// All dimensions as numbers, or none.
 std::optional<Dims> constant_dims(const Shape& shape);
+/// The same, as a shape.
 Shape to_shape(const Dims& dims);
 /// The shape under a binding; an Error names a symbol without a value or a negative dimension.
 Dims bind(const Shape& shape, const Binding& binding);

@@ -9,6 +9,7 @@
 
 namespace rondo {
 
+/// The type of a tensor's elements.
 enum class DType : uint8_t { f32, f64, bf16, f16, i32, i64, boolean };
 
 inline constexpr DType f32 = DType::f32;
@@ -26,6 +27,7 @@ std::string_view name_of(DType t);
 /// The inverse of name_of; an Error names the known ones.
 DType dtype_from_name(std::string_view name);
 
+/// Kinds of dtypes; a half is bf16 or f16.
 inline bool is_float(DType t) { return t <= DType::f16; }
 inline bool is_half(DType t) { return t == DType::bf16 || t == DType::f16; }
 inline bool is_integer(DType t) { return t == DType::i32 || t == DType::i64; }

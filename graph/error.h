@@ -23,6 +23,7 @@ struct Site {
   const char* file = nullptr;
   int line = 0;
 
+  /// The line that calls the function of which this is a default argument.
   static Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
     return {file, line};
   }
@@ -30,7 +31,7 @@ struct Site {
 
 /// What every function of the library throws. `what()` is complete: op, argument, got, wanted, and
 /// where it was built.
-class Error : public std::runtime_error {
+class [[gnu::visibility("default")]] Error : public std::runtime_error {
  public:
   Error(Fault fault, std::string code, const std::string& message)
       : std::runtime_error(message), fault_(fault), code_(std::move(code)) {}
@@ -52,6 +53,7 @@ std::string cat(const A&... a) {
   return std::move(s).str();
 }
 
+/// Throws an Error; the message is the arguments, joined.
 template <class... A>
 [[noreturn]] void fail(Fault fault, std::string code, const A&... message) {
   throw Error(fault, std::move(code), cat(message...));

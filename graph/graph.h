@@ -26,6 +26,7 @@ class Graph;
 class Var;
 struct OpDef;
 struct GraphData;
+/// Several values.
 using Vars = std::vector<Var>;
 
 /// One output of one node of a graph, by number. A null value is an operand that is absent.
@@ -46,7 +47,6 @@ struct ValueType {
   std::string str() const { return present ? cat(dtype, to_string(shape)) : "none"; }
 };
 
-/// A graph with named ends: the body of a recurrence, or anything that is run or copied as one.
 struct Subgraph;
 
 /// One application of an op. Never changes after it was made.
@@ -148,6 +148,7 @@ class Graph {
     std::shared_ptr<GraphData> data_;
     size_t restore_;
   };
+  /// Opens a scope: see Scope.
   [[nodiscard]] Scope scope(std::string_view name);
 
   /// An empty graph whose operands may come from this one.
@@ -168,6 +169,7 @@ class Graph {
     std::vector<bool> of;  ///< by node
   };
   const std::vector<StandIn>& stand_ins() const;
+  /// Notes nodes that stand for others.
   void add_stand_in(StandIn s);
   void reserve_streams(
       int64_t next);  ///< as a loaded graph does, so that old streams are not given again
@@ -183,6 +185,7 @@ class Graph {
   std::shared_ptr<GraphData> data_;
 };
 
+/// A graph with named ends: the body of a recurrence, or anything that is run or copied as one.
 struct Subgraph {
   Graph graph;
   std::vector<Value> inputs;   ///< placeholders of `graph` (of what is run: variables too)

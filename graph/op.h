@@ -76,6 +76,7 @@ class GradContext {
 
 /// A way in which generated tests call the op.
 struct Sample {
+  /// One operand of the call.
   struct Input {
     Dims dims;
     double low = -1, high = 1;        ///< values are drawn evenly from here
@@ -115,12 +116,14 @@ struct KeptState {
   std::string operand, next;
 };
 
+/// The types of the outputs; refuses operands by the context.
 using InferFn = std::function<std::vector<ValueType>(const InferContext&)>;
 /// One gradient per operand, null = none flows there. `g`: one cotangent per output, null = zero.
 using VjpFn = std::function<Vars(const Call& c, const Vars& g, GradContext& context)>;
 /// The op's meaning in other ops, one Var per output (null for outputs that were not asked for).
 using LowerFn = std::function<Vars(const Call& c)>;
 
+/// All that is true about an op.
 struct OpDef {
   std::string name = {};
   std::string sig = {};

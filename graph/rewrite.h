@@ -62,6 +62,7 @@ class Rebuilder {
   /// Copies the node with its attributes, name, site and body; the second form with other operands
   /// and body.
   Vars copy(const Node& n) { return copy(n, inputs(n), n.body); }
+  /// The node again, on these operands.
   Vars copy(const Node& n, const Vars& inputs, std::shared_ptr<const Subgraph> body);
   /// These values of the new graph stand for the node's results from now on. Null where a result is
   /// not used. Internal Error: a dtype or rank that differs, or a count.
@@ -108,6 +109,7 @@ class Match;
 
 /// What a rule looks for: a small tree of ops, captures and literals.
 struct Pattern {
+  /// What stands at a place of the tree.
   enum class Kind { kAny, kOp, kLiteral, kNumber, kNone, kRest };
   Kind kind = Kind::kAny;
   std::string op = {};       ///< kOp: its name
@@ -281,6 +283,7 @@ class RuleSet {
 struct RewriteLog {
   std::vector<std::pair<std::string, int>> fired;
 
+  /// Counts a rule that was applied.
   void note(std::string_view rule, int times = 1);
   int count(std::string_view rule) const;
   int total() const;

@@ -23,8 +23,10 @@ namespace rondo {
 
 struct OpDef;
 
+/// Which dtypes a slot takes.
 enum class SlotType { kFloat, kInt, kI64, kBool, kAny, kSame };
 
+/// One operand or result of a signature.
 struct Slot {
   std::string name;
   std::vector<std::string> text;  ///< the axes as written
@@ -46,6 +48,7 @@ struct FixedLetter {
   std::string by;
 };
 
+/// A parsed signature.
 struct Signature {
   std::string text;
   std::vector<Slot> inputs, outputs;

@@ -61,7 +61,13 @@ int64_t checked_count(const Dims& dims) {
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_aligned(size_t bytes) {
-  auto* p = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kAlignment));
+  std::byte* p = nullptr;
+  try {
+    p = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kAlignment));
+  } catch (const std::bad_alloc&) {
+    fail(Fault::kUnsupported, "tensor.memory.exhausted", "there is no memory for ", bytes,
+         " bytes");
+  }
   return {p, [](std::byte* q) { ::operator delete(q, kAlignment); }};
 }
 

@@ -17,6 +17,7 @@
 
 namespace rondo {
 
+/// A dense array of numbers; copies share the buffer.
 class Tensor {
  public:
   /// No tensor: an optional operand that is absent.
@@ -34,15 +35,19 @@ class Tensor {
     std::copy(values.begin(), values.end(), t.mutable_data<T>());
     return t;
   }
+  /// The same, of a vector.
   template <class T>
   static Tensor of(Dims dims, const std::vector<T>& values) {
     return of<T>(std::move(dims), std::span<const T>(values));
   }
+  /// The same, of a list.
   template <class T>
   static Tensor of(Dims dims, std::initializer_list<T> values) {
     return of<T>(std::move(dims), std::span<const T>(values.begin(), values.size()));
   }
+  /// One number, of shape [].
   static Tensor scalar(DType dtype, double value);
+  /// The same number everywhere.
   static Tensor full(DType dtype, Dims dims, double value);
   /// Looks at the caller's memory, which `owner` keeps alive (or the caller, when null). Never
   /// written through.
@@ -74,6 +79,7 @@ class Tensor {
     return reinterpret_cast<T*>(raw_mutable());
   }
   const std::byte* raw() const { return data_; }
+  /// The buffer for writing; one that others share is copied first.
   std::byte* raw_mutable();
 
   /// Element `i` of the flat order, as a double, whatever the dtype.

@@ -168,6 +168,16 @@ std::vector<Sample> samples() {
            "large"}};
 }
 
+std::vector<RefusedCall> refusals() {
+  std::vector<Sample> s = samples();
+  s[3].inputs[4] = absent();
+  s[1].inputs[4] = {{2}};
+  s[2].inputs[3].values = {5, 0, 2};
+  return {{"score_weights.missing", s[3], "score is additive, and its weights are not given"},
+          {"score_weights.score", s[1], "weights are given to a score that has none"},
+          {"lengths.range", s[2], "a length is negative, or more than there are positions"}};
+}
+
 void register_dot_product(OpRegistry& r) {
   r.add(
       {.name = "dot_product_attention",
@@ -278,7 +288,8 @@ auto now = nn::attention(Tensor(f32, {1, 2}), {.keys = Tensor(f32, {1, 3, 2}),
                        {nn::kAttentionScoreNames.begin(), nn::kAttentionScoreNames.end()}}},
        .check = check_attention,
        .lower = lower_attention,
-       .samples = samples()});
+       .samples = samples(),
+       .refuses = refusals()});
 }
 
 namespace nn {

@@ -24,6 +24,7 @@ enum class AttentionScore {
 inline constexpr std::array<std::string_view, 3> kAttentionScoreNames{"dot", "scaled_dot",
                                                                       "additive"};
 
+/// What attention looks at.
 template <Operable V>
 struct AttentionInputs {
   V keys;                ///< [B,S,A]
@@ -32,10 +33,12 @@ struct AttentionInputs {
   V score_weights = {};  ///< [A], v of the additive score; needed there, refused elsewhere
 };
 
+/// How attention scores a position.
 struct AttentionConfig {
   AttentionScore score = AttentionScore::scaled_dot;
 };
 
+/// What attention gives.
 template <Operable V>
 struct AttentionResult {
   V context;  ///< [B,C]

@@ -313,6 +313,14 @@ std::vector<Sample> samples_of(const Row& row) {
       make({3, 3, 2}, false, false, {}, "nothing optional")};
 }
 
+std::vector<RefusedCall> refusals_of(const Row& row) {
+  Sample length = samples_of(row)[0], format = samples_of(row)[1];
+  length.inputs[1 + row.weights.size()].values = {5, 0, 2};
+  format.attributes.set("direction_mode", "BIDIR_EXTRA_DIM");
+  return {{"lengths.range", length, "a length is negative, or more than T"},
+          {"data_format.direction", format, "BIDIR_EXTRA_DIM in another format than TNS"}};
+}
+
 }  // namespace
 
 void register_cell_layers(OpRegistry& r) {
@@ -327,7 +335,8 @@ void register_cell_layers(OpRegistry& r) {
              .sig_of = [&row](const Attributes& a) { return signature_of(row, &a); },
              .check = check_formats,
              .lower = [&row](const Call& c) { return lower(row, c); },
-             .samples = samples_of(row)};
+             .samples = samples_of(row),
+             .refuses = refusals_of(row)};
     op.attributes.push_back({"data_format",
                              "TNS",
                              "layout of x and y",

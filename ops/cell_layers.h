@@ -23,6 +23,7 @@ struct CellLayerInputs {
   V c_last = {};   ///< [B,H], first cell state, where the layer has one
 };
 
+/// What a layer of cells gives.
 template <Operable V>
 struct CellLayerOutputs {
   V y;       ///< [T,B,H] in the layout of x ([..,2*H] for BIDIR_CONCAT, [T,2,B,H] for
@@ -44,6 +45,7 @@ struct LayerNormConfig {
   double epsilon = 1e-5;  ///< added to the variance
 };
 
+/// The units of an IndRNN layer.
 enum class IndRNNActivation { RELU, TANH };
 inline constexpr std::array<std::string_view, 2> kIndRNNActivationNames{"RELU", "TANH"};
 
@@ -119,6 +121,7 @@ CellLayerOutputs<V> min_lstm(V x, std::type_identity_t<CellLayerInputs<V>> input
                              CellLayerConfig config = {}, std::string_view name = {},
                              Site at = Site::here());
 
+/// The weights of an IndRNN layer.
 template <Operable V>
 struct IndRNNWeights {
   V input_weights;      ///< [I,H]

@@ -16,6 +16,7 @@
 
 namespace rondo {
 
+/// One side of cond: from its operands to its results.
 template <Operable V>
 using Branch = std::function<std::vector<V>(const std::vector<V>& operands)>;
 

@@ -125,6 +125,10 @@ void add_row(OpRegistry& r, Row row) {
                  {{input({2, 3}), input({3})}},
                  {{input({2, 1}), input({1, 3})}},
                  {{input({}), input({2})}}};
+    d.refuses = {{cat(row.operands.back(), ".broadcast"),
+                  {{input({2, 3}), input({4})}},
+                  "the shapes cannot be broadcast: each axis, from the last, must be equal or a "
+                  "literal 1"}};
   }
   if (row.derivatives[0] == kNoGradient) {
     d.no_gradient = true;
@@ -208,7 +212,11 @@ Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
          },
          .formula = "where(condition, a, b)",
          .samples = {{{{{2, 3}, 0, 1, boolean}, {{2, 3}}, {{2, 3}}}},
-                     {{{{2, 1}, 0, 1, boolean}, {{3}}, {{}}}}}});
+                     {{{{2, 1}, 0, 1, boolean}, {{3}}, {{}}}}},
+         .refuses = {{"b.broadcast",
+                      {{{{2, 3}, 0, 1, boolean}, {{2, 3}}, {{4}}}},
+                      "the shapes cannot be broadcast: each axis, from the last, must be equal or "
+                      "a literal 1"}}});
 
   r.add({.name = "lerp",
          .sig = "a[...], b[...], t[...] -> y[...]",

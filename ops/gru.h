@@ -23,6 +23,7 @@ struct GRUWeights {
   V c_bias = {};   ///< [H]; absent = 0
 };
 
+/// What a GRU's step gives.
 template <Operable V>
 struct GRUResult {
   V r, u, c, h;  ///< each [B,H]: reset gate, update gate, candidate, new state

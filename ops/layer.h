@@ -25,6 +25,7 @@ struct Step {
 /// holds a slice for each step too by `per_step(v)` (ops/recurrence.h).
 using Cell = std::function<Step(Var x, Vars state)>;
 
+/// How a cell is run over time.
 struct LayerOptions {
   Var lengths = {};  ///< [B]:int, steps of each row, in [0, T]; none = T
   RnnDataFormat data_format = RnnDataFormat::TNS;  ///< of x and y
@@ -34,6 +35,7 @@ struct LayerOptions {
   std::string name = {};
 };
 
+/// What a cell over time gives.
 struct LayerResult {
   Var y;      ///< [T,B,...] in the layout of x; empty where the cell has no output
   Vars last;  ///< the states after each row's last step, [B,...]; in the BIDIR modes [2,B,...]

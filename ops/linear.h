@@ -5,6 +5,7 @@
 
 namespace rondo {
 
+/// How matmul takes its operands.
 struct MatmulOptions {
   bool transpose_a = false;  ///< a is [..., K, M]
   bool transpose_b = false;  ///< b is [..., N, K]

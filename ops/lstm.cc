@@ -313,6 +313,26 @@ std::vector<Sample> layer_samples() {
            "bidirectional"}};
 }
 
+std::vector<RefusedCall> layer_refusals() {
+  const auto broken = [](size_t sample, auto&& how) {
+    Sample s = layer_samples()[sample];
+    how(s);
+    return s;
+  };
+  return {
+      {"data_format.direction",
+       broken(1, [](Sample& s) { s.attributes.set("direction_mode", "BIDIR_EXTRA_DIM"); }),
+       "T2NS without BIDIR_EXTRA_DIM, or that without T2NS"},
+      {"outputs.none", broken(0, [](Sample& s) { s.attributes = {{"ret_full_sequence", false}}; }),
+       "none of the outputs is asked for"},
+      {"max_ts_length.range", broken(0, [](Sample& s) { s.inputs[4].values = {4, 5, 2}; }),
+       "a length is negative, or more than T"},
+      {"biases.rank", broken(1, [](Sample& s) { s.inputs[3].dims = {8}; }),
+       "the axis of two directions is missing, or is there and direction_mode has one"},
+      {"c_last.dim", broken(0, [](Sample& s) { s.inputs[6].dims = {2, 2}; }),
+       "its batch is not that of x in this data_format"}};
+}
+
 }  // namespace
 
 void register_lstm(OpRegistry& r) {
@@ -394,7 +414,8 @@ auto now = rnn::lstm_layer(
        .infer = infer_layer,
        .check = check_layer,
        .lower = lower_layer,
-       .samples = layer_samples()});
+       .samples = layer_samples(),
+       .refuses = layer_refusals()});
   r.add(
       {.name = "lstm_layer_cell",
        .sig = std::string(kCellBatch),
@@ -432,7 +453,13 @@ auto now = rnn::lstm_layer_cell(
        .infer = infer_cell,
        .lower = lower_cell,
        .samples = {{{{{3, 2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{3, 2}}, {{3, 2}}, {{6}}}},
-                   {{{{2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{2}}, {{2}}, {{}, 0, 0, f64, {}, true}}}}});
+                   {{{{2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{2}}, {{2}}, {{}, 0, 0, f64, {}, true}}}},
+       .refuses = {{"y_last.rank",
+                    {{{{3, 2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{2}}, {{3, 2}}, {{6}}}},
+                    "x is a batch and y_last a vector, or the other way round"},
+                   {"c_last.rank",
+                    {{{{2}}, {{2, 8}}, {{2, 8}}, {{8}}, {{2}}, {{3, 2}}, {{6}}}},
+                    "x is a batch and c_last a vector, or the other way round"}}});
 }
 
 }  // namespace rondo

@@ -28,6 +28,7 @@ struct LSTMLayerInputs {
   V y_last = {};         ///< the same, first output
 };
 
+/// What lstm_layer gives.
 template <Operable V>
 struct LSTMLayerResult {
   V y;  ///< [T,B,H] in the layout of x ([.., 2*H] for BIDIR_CONCAT, [T,2,B,H] for BIDIR_EXTRA_DIM);
@@ -49,6 +50,7 @@ LSTMLayerResult<V> lstm_layer(V x, std::type_identity_t<LSTMLayerInputs<V>> inpu
                               LSTMLayerConfig config = {}, std::string_view name = {},
                               Site at = Site::here());
 
+/// What a step of lstm_layer gives: its output and its cell state.
 template <Operable V>
 struct LSTMCellResult {
   V h, c;

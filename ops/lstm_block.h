@@ -24,6 +24,7 @@ struct LSTMWeights {
   V bias = {};                     ///< [4*H]; absent = 0
 };
 
+/// The optional operands of lstm_block.
 template <Operable V>
 struct LSTMBlockInputs {
   V max_ts_length = {};  ///< []:int, how many steps all rows run, in [0, T]; absent = T

@@ -89,6 +89,16 @@ std::vector<Alias> aliases(std::string_view op) {
           {"libnd4j", "clippingProjValue", "clipping_proj_value"}};
 }
 
+std::vector<Sample> samples(const Dims& x);
+
+std::vector<RefusedCall> refusals(const Dims& x) {
+  Sample peephole = samples(x)[0], projection = peephole;
+  peephole.inputs[6] = projection.inputs[7] = absent();
+  return {{"peephole_weights.missing", peephole, "peep_hole is set, and its weights are not given"},
+          {"projection_weights.missing", projection,
+           "projection is set, and its weights are not given"}};
+}
+
 // B = 3 rows, I = 2, H = 3, P = 2.
 std::vector<Sample> samples(const Dims& x) {
   const Attributes all{{"peep_hole", true},
@@ -160,7 +170,8 @@ auto now = rnn::lstmp_cell(Tensor(f32, {1, 3}), Tensor(f32, {1, 2}), Tensor::ful
        .sig_of = [](const Attributes& a) { return signature("", a.flag("projection")); },
        .check = check,
        .lower = lower_cell,
-       .samples = samples({3, 2})});
+       .samples = samples({3, 2}),
+       .refuses = refusals({3, 2})});
   r.add(
       {.name = "lstmp",
        .sig = signature("T,", true),
@@ -210,7 +221,8 @@ auto now = rnn::lstmp(Tensor(f32, {2, 1, 3}), Tensor(f32, {1, 1}), Tensor::full(
        .sig_of = [](const Attributes& a) { return signature("T,", a.flag("projection")); },
        .check = check,
        .lower = lower_layer,
-       .samples = samples({4, 3, 2})});
+       .samples = samples({4, 3, 2}),
+       .refuses = refusals({4, 3, 2})});
 }
 
 namespace rnn {

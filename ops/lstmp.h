@@ -23,6 +23,7 @@ struct LSTMPWeights {
   V projection_weights = {};  ///< [H,P]; needed with projection only
 };
 
+/// What an LSTM with a projection gives.
 template <Operable V>
 struct LSTMPResult {
   V h;  ///< [B,P], of lstmp [T,B,P]: output

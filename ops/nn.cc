@@ -98,7 +98,8 @@ Tensor now = nn::softmax(Tensor::of<float>({2}, {0, 0}));  // now: {0.5, 0.5})",
            const Var e = exp(below_largest(c));
            return {e / sum(e, along_axis(c))};
          },
-         .samples = softmax_samples()});
+         .samples = softmax_samples(),
+         .refuses = {{"axis.range", {{{{2, 3}}}, {{"axis", 2}}}, "x has no such axis"}}});
   r.add({.name = "log_softmax",
          .sig = "x[...] -> y[...]",
          .doc = "y = x - log(sum of e^x along the axis); computed on x - max(x), so that it cannot "
@@ -117,7 +118,8 @@ Tensor now = nn::log_softmax(Tensor::full(f32, {2, 3}, 1));  // now: [2,3])",
            const Var d = below_largest(c);
            return {d - log(sum(exp(d), along_axis(c)))};
          },
-         .samples = softmax_samples()});
+         .samples = softmax_samples(),
+         .refuses = {{"axis.range", {{{{2, 3}}}, {{"axis", 2}}}, "x has no such axis"}}});
   r.add({.name = "pick",
          .sig = "x[...], indices[...]:int -> y[...]",
          .doc =
@@ -137,7 +139,17 @@ Tensor now = nn::pick(t, Tensor::of<int32_t>({2}, {1, 0}));  // now: {2, 3})",
          .samples = {{{{{3, 4}}, {{3}, 0, 3, i32}}},
                      {{{{2, 3, 4}}, {{2, 3}, 0, 3, i64}}},
                      {{{{4}}, {{}, 0, 3, i32}}},
-                     {{{{0, 4}}, {{0}, 0, 3, i32}}}}});
+                     {{{{0, 4}}, {{0}, 0, 3, i32}}}},
+         .refuses = {{"x.rank", {{{{}}, {{}, 0, 0, i32}}}, "x is a scalar: it has no last axis"},
+                     {"indices.rank",
+                      {{{{3, 4}}, {{3, 1}, 0, 3, i32}}},
+                      "the rank of indices is not one less than that of x"},
+                     {"indices.dim",
+                      {{{{3, 4}}, {{2}, 0, 3, i32}}},
+                      "indices have not the shape of x without its last axis"},
+                     {"indices.range",
+                      {{{{3, 4}}, {{3}, 0, 0, i32, {0, 4, 1}}}},
+                      "an index is negative, or not below the length of the last axis"}}});
   r.add(
       {.name = "check_range",
        .sig = "x[...]:int -> y[...]:int",
@@ -156,7 +168,13 @@ Tensor now = nn::check_range(t, 0, 5, "my_layer.lengths");  // now: {0, 5})",
        .check = check_bounds,
        .no_gradient = true,
        .samples = {{{{{3}, 0, 4, i32}}, {{"bounds", Shape{0, 4}}}},
-                   {{{{2, 2}, -2, 2, i64}}, {{"bounds", Shape{-2, 2}}, {"what", "op.lengths"}}}}});
+                   {{{{2, 2}, -2, 2, i64}}, {{"bounds", Shape{-2, 2}}, {"what", "op.lengths"}}}},
+       .refuses = {{"bounds.count",
+                    {{{{3}, 0, 4, i32}}, {{"bounds", Shape{4}}}},
+                    "bounds are not two numbers"},
+                   {"x.range",
+                    {{{{3}, 0, 0, i32, {0, 5, 1}}}, {{"bounds", Shape{0, 4}}}},
+                    "a value is outside of the bounds; the code begins with what `what` says"}}});
   r.add({.name = "dimensions",
          .sig = "-> y[...]:i64",
          .doc = "y[n]: the dimensions of a shape as numbers, known once it is bound.",
@@ -211,7 +229,9 @@ Tensor dropped = session.run(y, {{x, fed}}, {.training = true, .seed = 7});  // 
          return {apply("dropout", {g[0]}, c.attributes())[0]};
        },
        .opaque = true,
-       .samples = {{{{{4, 5}}}, {{"rate", 0.25}, {"stream", 3}}}, {{{{2, 3}}}, {{"rate", 0.0}}}}});
+       .samples = {{{{{4, 5}}}, {{"rate", 0.25}, {"stream", 3}}}, {{{{2, 3}}}, {{"rate", 0.0}}}},
+       .refuses = {
+           {"rate.range", {{{{2, 3}}}, {{"rate", 1.0}}}, "rate is 1: nothing would be kept"}}});
 }
 
 namespace nn {

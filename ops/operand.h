@@ -45,6 +45,7 @@ struct OpenBody {
   std::string symbol;  ///< of its rows
   Graph graph;
   Dim steps, rows;  ///< as the graph around it calls them
+  /// A value of the graph around, and what stands for it in the body.
   struct Operand {
     Var outer, inner;
   };

@@ -18,6 +18,7 @@
 
 namespace rondo {
 
+/// What a recurrence runs on.
 struct RecurrenceInputs {
   Vars states = {};   ///< first values, each [B,...]
   Vars xs = {};       ///< one slice a step, each [T,B,...]
@@ -39,6 +40,7 @@ struct RecurrenceStep {
   Vars sums = {};
 };
 
+/// What a recurrence gives.
 struct RecurrenceResult {
   Vars ys;      ///< [T,B,...]
   Vars finals;  ///< the states after the last step of each row
@@ -51,6 +53,7 @@ struct RecurrenceResult {
 using RecurrenceBody =
     std::function<RecurrenceStep(const Vars& states, const Vars& xs, const Vars& per_row)>;
 
+/// Runs `body` over time; see op `recurrence` in docs/ops.md.
 RecurrenceResult recurrence(const RecurrenceInputs& inputs, const RecurrenceBody& body,
                             Site at = Site::here());
 

@@ -80,7 +80,10 @@ Tensor now = apply("first_true", std::vector<Tensor>{t > 0.5}, last_axis)[0];  /
              },
          .no_gradient = true,
          .samples = {{{{{3, 4}, 0, 1, boolean}}, {{"axes", std::vector<int64_t>{1}}}},
-                     {{{{3, 4}, 0, 1, boolean}}}}});
+                     {{{{3, 4}, 0, 1, boolean}}}},
+         .refuses = {{"axes.range",
+                      {{{{2, 3}, 0, 1, boolean}}, {{"axes", std::vector<int64_t>{2}}}},
+                      "x has no such axis"}}});
   r.add({.name = "argmax",
          .sig = "x[...]! -> y[...]:i64",
          .doc = "y = index of the largest value along the axis; the first of ties; a NaN is larger "

@@ -9,6 +9,7 @@ namespace rondo {
 /// All ops that this program knows; built in ones are there from the first call.
 OpRegistry& registry();
 
+/// Adds the ops of a family.
 void register_elementwise(OpRegistry& r);
 void register_linear(OpRegistry& r);
 void register_einsum(OpRegistry& r);

@@ -164,8 +164,9 @@ Vars lower_rnn(const Call& c) {
       if (const Var& mask = c["dropout_mask"]) {
         x = x * squeeze(slice(mask, 0, l - 1, l), 0);
       } else if (c.number("p") > 0) {
-        x = apply("dropout", {x},
-                  {{"rate", c.number("p")}, {"stream", c.integer("stream") + l - 1}})[0];
+        x = apply(
+            "dropout", {x},
+            {{"rate", c.number("p")}, {"stream", checked_add(c.integer("stream"), l - 1)}})[0];
       }
     }
     Vars outputs;
@@ -307,6 +308,42 @@ std::vector<Sample> rnn_samples() {
            "lstm, projection, clip"}};
 }
 
+std::vector<RefusedCall> rnn_refusals() {
+  const std::vector<Sample> good = rnn_samples();
+  const auto with = [&](size_t sample, Attributes more) {
+    Sample s = good[sample];
+    for (const auto& [name, value] : more.items()) s.attributes.set(name, value);
+    return s;
+  };
+  constexpr size_t kTanh = 0, kGru = 1, kLstm = 2;
+  Sample no_cell = good[kLstm], cell = good[kGru], no_steps = good[kTanh], length = good[kGru];
+  no_cell.inputs[3].absent = true;
+  cell.inputs[3] = {{4, 2, 2}};
+  no_steps.inputs[0].dims = {0, 2, 2};
+  length.inputs[4].values = {0, 1};
+  return {{"state_cell.missing", no_cell, "mode is lstm, and there is no first cell state"},
+          {"state_cell.mode", cell, "a first cell state is given, and mode is not lstm"},
+          {"p.range", with(kTanh, {{"p", 1.0}}), "p is 1 or more: nothing would be kept"},
+          {"projection_size.mode", with(kGru, {{"projection_size", 1}}),
+           "there is a projection, and mode is not lstm"},
+          {"projection_size.range", with(kLstm, {{"projection_size", 4}}),
+           "it is larger than state_size"},
+          {"lstm_state_clip_min.mode",
+           with(kGru, {{"lstm_state_clip_min", -1.0}, {"lstm_state_clip_max", 1.0}}),
+           "a bound of the cell state is given, and mode is not lstm"},
+          {"lstm_state_clip_max.missing",
+           with(kLstm, {{"lstm_state_clip_min", -1.0},
+                        {"lstm_state_clip_max", rnn::RnnConfig::kUnbounded}}),
+           "only one of the two bounds of the cell state is given"},
+          {"lstm_state_clip_max.range",
+           with(kLstm, {{"lstm_state_clip_min", 1.0}, {"lstm_state_clip_max", -1.0}}),
+           "the upper bound of the cell state is below the lower one"},
+          {"sequence_length.use", with(kGru, {{"use_sequence_length", false}}),
+           "lengths are given and use_sequence_length is not set, or the other way round"},
+          {"sequence_length.range", length, "a length is below 1, or more than T"},
+          {"data.empty", no_steps, "T, B or I is 0"}};
+}
+
 }  // namespace
 
 void register_rnn(OpRegistry& r) {
@@ -398,7 +435,8 @@ auto now = rnn::rnn(Tensor(f32, {2, 1, 3}),
        .infer = infer_rnn,
        .check = check_rnn,
        .lower = lower_rnn,
-       .samples = rnn_samples()});
+       .samples = rnn_samples(),
+       .refuses = rnn_refusals()});
 }
 
 namespace rnn {

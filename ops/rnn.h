@@ -15,8 +15,10 @@
 
 namespace rondo::rnn {
 
+/// The kind of cell, MXNet's names.
 enum class RnnMode { rnn_relu, rnn_tanh, lstm, gru };
 
+/// How rnn is built.
 struct RnnConfig {
   int64_t state_size = 0;  ///< H
   int64_t num_layers = 1;  ///< L
@@ -32,6 +34,7 @@ struct RnnConfig {
   static constexpr double kUnbounded = __builtin_inf();
 };
 
+/// The operands of rnn beside its data.
 template <Operable V>
 struct RnnInputs {
   V parameters;            ///< [N], see rnn_parameter_count
@@ -41,6 +44,7 @@ struct RnnInputs {
   V dropout_mask = {};     ///< [L-1,T,B,D*R], used in the place of drawn masks; values 0 or 1/(1-p)
 };
 
+/// What rnn gives.
 template <Operable V>
 struct RnnResult {
   V output;            ///< [T,B,D*R], forward half first

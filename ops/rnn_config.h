@@ -42,6 +42,7 @@ inline constexpr std::array<std::string_view, 11> kActivationNames{
     "TANH",        "RELU",         "SIGMOID", "AFFINE",   "LEAKY_RELU", "THRESHHOLD_RELU",
     "SCALED_TANH", "HARD_SIGMOID", "ELU",     "SOFTSIGN", "SOFTPLUS"};
 
+/// Whether the layer runs both ways.
 inline bool is_bidirectional(LSTMDirectionMode m) { return m >= BIDIR_SUM; }
 
 /// Configuration of lstm_layer and lstm_layer_cell.

@@ -153,7 +153,13 @@ Tensor now = reshape(Tensor(f32, {2, 3}), {6});  // now: [6])",
          },
          .samples = {{{{{2, 3}}}, {{"shape", Shape{3, 2}}}},
                      {{{{2, 3}}}, {{"shape", Shape{6}}}},
-                     {{{{1}}}, {{"shape", Shape{}}}}}});
+                     {{{{1}}}, {{"shape", Shape{}}}}},
+         .refuses = {{"shape.negative",
+                      {{{{2, 3}}}, {{"shape", Shape{-2, -3}}}},
+                      "a dimension of the new shape is negative"},
+                     {"shape.size",
+                      {{{{2, 3}}}, {{"shape", Shape{4}}}},
+                      "the new shape holds another number of elements"}}});
   r.add({.name = "transpose",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "y's axis i is x's axis permutation[i]; no permutation = reversed order.",
@@ -173,37 +179,51 @@ Tensor now = transpose(Tensor(f32, {2, 3}));  // now: [3,2])",
          },
          .samples = {{{{{2, 3}}}},
                      {{{{2, 3, 4}}}, {{"permutation", std::vector<int64_t>{1, 2, 0}}}},
-                     {{{{2, 3, 4}}}, {{"permutation", std::vector<int64_t>{0, 2, 1}}}}}});
-  r.add({.name = "broadcast_to",
-         .sig = "x[...]:same -> y[...]:same",
-         .doc = "x broadcast to a shape, as in NumPy.",
-         .example = R"(Graph g;
+                     {{{{2, 3, 4}}}, {{"permutation", std::vector<int64_t>{0, 2, 1}}}}},
+         .refuses = {{"permutation.rank",
+                      {{{{2, 3}}}, {{"permutation", std::vector<int64_t>{0}}}},
+                      "there are not as many entries as axes"},
+                     {"permutation.twice",
+                      {{{{2, 3}}}, {{"permutation", std::vector<int64_t>{1, -1}}}},
+                      "an axis is named twice"},
+                     {"permutation.range",
+                      {{{{2, 3}}}, {{"permutation", std::vector<int64_t>{0, 2}}}},
+                      "x has no such axis"}}});
+  r.add(
+      {.name = "broadcast_to",
+       .sig = "x[...]:same -> y[...]:same",
+       .doc = "x broadcast to a shape, as in NumPy.",
+       .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 1});
 Var y = broadcast_to(x, {"T", "B", 4});  // y: [T,B,4]
 Tensor now = broadcast_to(Tensor::of<float>({2}, {1, 2}), {2, 2});  // now: {1, 2, 1, 2})",
-         .differs = {{"NumPy broadcast_to",
-                      "a symbol never stands for 1: only a literal 1 is broadcast"}},
-         .attributes = {{"shape", Shape{}, "the shape of y", {}, {}, {}, true}},
-         .infer =
-             [](const InferContext& c) {
-               const Shape& s = c.attributes().shape("shape");
-               const Shape& x = c[0].shape;
-               bool fits = x.size() <= s.size();
-               for (size_t a = 0; fits && a < x.size(); ++a) {
-                 const Dim& to = s[s.size() - x.size() + a];
-                 fits = x[a] == Dim(1) || c.equal(x[a], to);
-               }
-               if (!fits)
-                 c.refuse("shape", "broadcast", "cannot broadcast ", to_string(x), " to ",
-                          to_string(s));
-               return Types{{c[0].dtype, s, true}};
-             },
-         .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
-           return {unbroadcast(g[0], c.in(0).shape())};
-         },
-         .samples = {{{{{3}}}, {{"shape", Shape{2, 3}}}},
-                     {{{{2, 1}}}, {{"shape", Shape{2, 3}}}},
-                     {{{{}}}, {{"shape", Shape{2}}}}}});
+       .differs = {{"NumPy broadcast_to",
+                    "a symbol never stands for 1: only a literal 1 is broadcast"}},
+       .attributes = {{"shape", Shape{}, "the shape of y", {}, {}, {}, true}},
+       .infer =
+           [](const InferContext& c) {
+             const Shape& s = c.attributes().shape("shape");
+             const Shape& x = c[0].shape;
+             bool fits = x.size() <= s.size();
+             for (size_t a = 0; fits && a < x.size(); ++a) {
+               const Dim& to = s[s.size() - x.size() + a];
+               fits = x[a] == Dim(1) || c.equal(x[a], to);
+             }
+             if (!fits)
+               c.refuse("shape", "broadcast", "cannot broadcast ", to_string(x), " to ",
+                        to_string(s));
+             return Types{{c[0].dtype, s, true}};
+           },
+       .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+         return {unbroadcast(g[0], c.in(0).shape())};
+       },
+       .samples = {{{{{3}}}, {{"shape", Shape{2, 3}}}},
+                   {{{{2, 1}}}, {{"shape", Shape{2, 3}}}},
+                   {{{{}}}, {{"shape", Shape{2}}}}},
+       .refuses =
+           {{"shape.broadcast",
+             {{{{2, 3}}}, {{"shape", Shape{2, 4}}}},
+             "x does not fit the shape: each axis, from the last, must be equal or a literal 1"}}});
   r.add({.name = "concat",
          .sig = "xs[...]:same* -> y[...]:same",
          .doc = "Joins the operands along an axis; all other dimensions must be equal.",
@@ -226,7 +246,13 @@ Tensor now = concat<Tensor>({row, row}, 0);  // now: {1, 2, 1, 2})",
            }
            return d;
          },
-         .samples = {{{{{2, 3}}, {{1, 3}}}}, {{{{2, 3}}, {{2, 1}}, {{2, 2}}}, {{"axis", -1}}}}});
+         .samples = {{{{{2, 3}}, {{1, 3}}}}, {{{{2, 3}}, {{2, 1}}, {{2, 2}}}, {{"axis", -1}}}},
+         .refuses = {{"xs.arity", {}, "there is no operand"},
+                     {"xs.rank", {{{{2, 3}}, {{2}}}}, "the operands' ranks differ"},
+                     {"xs.dim", {{{{2, 3}}, {{2, 4}}}}, "the operands differ along another axis"},
+                     {"axis.range",
+                      {{{{2, 3}}, {{2, 3}}}, {{"axis", 2}}},
+                      "the operands have no such axis"}}});
   r.add({.name = "split",
          .sig = "x[...]:same -> ys[...]:same*",
          .doc = "Equal pieces along an axis.",
@@ -247,7 +273,11 @@ std::vector<Tensor> now = split(Tensor::of<float>({4}, {1, 2, 3, 4}), 2, 0);  //
            }
            return {concat(pieces, c.integer("axis"))};
          },
-         .samples = {{{{{4, 3}}}}, {{{{2, 6}}}, {{"parts", 3}, {"axis", -1}}}}});
+         .samples = {{{{{4, 3}}}}, {{{{2, 6}}}, {{"parts", 3}, {"axis", -1}}}},
+         .refuses = {{"parts.dim",
+                      {{{{4, 3}}}, {{"parts", 3}}},
+                      "the axis is no multiple of the number of parts"},
+                     {"axis.range", {{{{2, 3}}}, {{"axis", 2}}}, "x has no such axis"}}});
   r.add({.name = "slice",
          .sig = "x[...]:same -> y[...]:same",
          .doc = "Elements [begin, end) along an axis.",
@@ -268,26 +298,41 @@ Tensor now = slice(Tensor::of<float>({3}, {1, 2, 3}), 0, 1, 3);  // now: {2, 3})
            return {pad(g[0], axis, b[0], c.in(0).dim(axis) - b[1])};
          },
          .samples = {{{{{4, 3}}}, {{"bounds", Shape{1, 3}}}},
-                     {{{{2, 5}}}, {{"axis", -1}, {"bounds", Shape{2, 5}}}}}});
-  r.add({.name = "pad",
-         .sig = "x[...]:same -> y[...]:same",
-         .doc = "Zeros before and after along an axis.",
-         .example = R"(Graph g;
+                     {{{{2, 5}}}, {{"axis", -1}, {"bounds", Shape{2, 5}}}}},
+         .refuses = {
+             {"bounds.count", {{{{4, 3}}}, {{"bounds", Shape{1}}}}, "bounds are not two numbers"},
+             {"bounds.range",
+              {{{{4, 3}}}, {{"bounds", Shape{2, 5}}}},
+              "the bounds do not lie in the axis, or the second is before the first"},
+             {"axis.range",
+              {{{{2, 3}}}, {{"axis", 2}, {"bounds", Shape{0, 1}}}},
+              "x has no such axis"}}});
+  r.add(
+      {.name = "pad",
+       .sig = "x[...]:same -> y[...]:same",
+       .doc = "Zeros before and after along an axis.",
+       .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 3});
 Var shifted = slice(pad(x, 0, 1, 0), 0, 0, "T");  // shifted: [T,B,3]
 Tensor now = pad(Tensor::of<float>({2}, {1, 2}), 0, 1, 2);  // now: {0, 1, 2, 0, 0})",
-         .differs = {{"PyTorch, ONNX Pad",
-                      "one axis, zeros only, and amounts that are not negative"}},
-         .attributes = {{"axis", 0, "the axis that grows"},
-                        {"amounts", Shape{}, "[before, after]", {}, {}, {}, true}},
-         .infer = infer_pad,
-         .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
-           const int64_t axis = c.integer("axis");
-           const Dim before = c.attributes().shape("amounts")[0];
-           return {slice(g[0], axis, before, before + c.in(0).dim(axis))};
-         },
-         .samples = {{{{{2, 3}}}, {{"amounts", Shape{1, 2}}}},
-                     {{{{2, 3}}}, {{"axis", 1}, {"amounts", Shape{0, 1}}}}}});
+       .differs = {{"PyTorch, ONNX Pad",
+                    "one axis, zeros only, and amounts that are not negative"}},
+       .attributes = {{"axis", 0, "the axis that grows"},
+                      {"amounts", Shape{}, "[before, after]", {}, {}, {}, true}},
+       .infer = infer_pad,
+       .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
+         const int64_t axis = c.integer("axis");
+         const Dim before = c.attributes().shape("amounts")[0];
+         return {slice(g[0], axis, before, before + c.in(0).dim(axis))};
+       },
+       .samples = {{{{{2, 3}}}, {{"amounts", Shape{1, 2}}}},
+                   {{{{2, 3}}}, {{"axis", 1}, {"amounts", Shape{0, 1}}}}},
+       .refuses = {
+           {"amounts.count", {{{{2, 3}}}, {{"amounts", Shape{1}}}}, "amounts are not two numbers"},
+           {"amounts.range", {{{{2, 3}}}, {{"amounts", Shape{-1, 1}}}}, "an amount is negative"},
+           {"axis.range",
+            {{{{2, 3}}}, {{"axis", 2}, {"amounts", Shape{0, 1}}}},
+            "x has no such axis"}}});
   r.add({.name = "gather",
          .sig = "x[...]:same, indices[...]:int -> y[...]:same",
          .doc = "Rows of x by index: y[i...,:] = x[indices[i...],:]. An index outside [0, N) is an "
@@ -313,7 +358,11 @@ Tensor now = gather(rows, Tensor::of<int32_t>({1}, {1}));  // now: {3, 4})",
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
            return {scatter_add(c.in(1), g[0], c.in(0).dim(0)), {}};
          },
-         .samples = {{{{{4, 3}}, {{2}, 0, 3, i32}}}, {{{{4}}, {{2, 3}, 0, 3, i64}}}}});
+         .samples = {{{{{4, 3}}, {{2}, 0, 3, i32}}}, {{{{4}}, {{2, 3}, 0, 3, i64}}}},
+         .refuses = {{"x.rank", {{{{}}, {{2}, 0, 0, i32}}}, "x is a scalar: it has no rows"},
+                     {"indices.range",
+                      {{{{4, 3}}, {{2}, 0, 0, i32, {0, 4}}}},
+                      "an index is negative, or not below the number of rows"}}});
   r.add({.name = "scatter_add",
          .sig = "indices[...]:int, updates[...]:same -> y[...]:same",
          .doc = "y[N,...]: row n is the sum of the updates whose index is n, in their order; rows "
@@ -349,7 +398,19 @@ Tensor now = scatter_add(rows, Tensor::of<float>({3}, {1, 2, 4}), 3);  // now: {
          .vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
            return {{}, gather(g[0], c.in(0))};
          },
-         .samples = {{{{{3}, 0, 1, i32}, {{3, 2}}}, {{"rows", Shape{4}}}}}});
+         .samples = {{{{{3}, 0, 1, i32}, {{3, 2}}}, {{"rows", Shape{4}}}}},
+         .refuses = {{"updates.rank",
+                      {{{{3, 2}, 0, 1, i32}, {{3}}}, {{"rows", Shape{4}}}},
+                      "updates have a lower rank than indices"},
+                     {"updates.dim",
+                      {{{{3}, 0, 1, i32}, {{2, 2}}}, {{"rows", Shape{4}}}},
+                      "the first axes of updates are not those of indices"},
+                     {"rows.count",
+                      {{{{3}, 0, 1, i32}, {{3, 2}}}, {{"rows", Shape{4, 2}}}},
+                      "rows is not one number"},
+                     {"indices.range",
+                      {{{{3}, 0, 0, i32, {0, 4, 1}}, {{3, 2}}}, {{"rows", Shape{4}}}},
+                      "an index is negative, or not below the number of rows"}}});
   r.add({.name = "fill",
          .sig = "-> y[...]:any",
          .doc = "A value of the given shape, filled with one number.",
@@ -385,7 +446,10 @@ Var column = iota(g, i64, x.shape(), 2);  // column: [T,B,3])",
              },
          .no_gradient = true,
          .samples = {{{}, {{"shape", Shape{2, 3}}, {"axis", 1}}},
-                     {{}, {{"dtype", f64}, {"shape", Shape{4}}}}}});
+                     {{}, {{"dtype", f64}, {"shape", Shape{4}}}}},
+         .refuses = {{"axis.range",
+                      {{}, {{"shape", Shape{2}}, {"axis", 1}}},
+                      "the shape has no such axis"}}});
 }
 
 template <Operable V>

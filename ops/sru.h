@@ -26,6 +26,7 @@ struct SRUBiWeights {
   V bias;     ///< [4*K]: f of the 2*K units, then r
 };
 
+/// What an SRU gives.
 template <Operable V>
 struct SRUResult {
   V h, c;  ///< output and cell state at each step, in the layout of x

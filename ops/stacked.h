@@ -18,6 +18,7 @@ namespace rondo::rnn {
 /// From the sequence below to the sequence above: a lambda around layer, lstm_layer, gru_layer...
 using LayerFunction = std::function<Var(Var x)>;
 
+/// How layers stand on each other.
 struct StackedOptions {
   /// The first layer, counted from 0, whose input is added to its output; so it is for all above.
   std::optional<size_t> residual_from = {};

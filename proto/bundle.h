@@ -19,6 +19,7 @@
 
 namespace rondo {
 
+/// What one file holds.
 struct Bundle {
   std::map<std::string, Graph> graphs = {};
   /// Values of variables, and whatever else is kept by name. A name must not begin with '%'.
@@ -26,6 +27,7 @@ struct Bundle {
   Attributes attributes = {};
 };
 
+/// The two forms of a file: with a header and aligned tensors, or one protobuf message.
 enum class FileFormat { kRondo, kProtobuf };
 
 /// By the ending, `.rondo` or `.pb`; an Error otherwise.

@@ -75,7 +75,7 @@ class Tensors {
     Entry& e = entries_[i];
     try {
       e.tensor = Tensor(e.dtype, std::move(e.dims));
-    } catch (const std::bad_alloc&) {
+    } catch (const Error&) {
       refuse_file(Fault::kUnsupported, path_, "tensor", "memory", "tensor \"", p.name(),
                   "\": no memory for ", p.length(), " bytes");
     }

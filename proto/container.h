@@ -47,6 +47,7 @@ struct Container {
   uint64_t file_size() const { return footer_offset() + kFooterBytes; }
 };
 
+/// The first and last bytes of the file.
 std::array<std::byte, kHeaderBytes> encode_header(const Container& c);
 std::array<std::byte, kFooterBytes> encode_footer(const Container& c);
 

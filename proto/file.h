@@ -30,6 +30,7 @@ struct FileStatus {
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
+  /// @{ As the calls of these names.
   virtual int open(const std::string& path, int flags, unsigned mode);
   virtual int close(int fd);
   virtual ssize_t read(int fd, void* to, size_t n, uint64_t offset);
@@ -41,6 +42,7 @@ class FileSystem {
   virtual int rename(const std::string& from, const std::string& to);
   virtual int unlink(const std::string& path);
   virtual int list(const std::string& folder, std::vector<std::string>* names);
+  /// @}
 };
 
 /// The calls themselves.
@@ -61,6 +63,7 @@ class Source {
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
 
+  /// How many bytes there are.
   virtual uint64_t size() const = 0;
   /// Copies `n` bytes from `offset`; an Error when they are not all there.
   void read(uint64_t offset, void* to, size_t n);
@@ -107,7 +110,9 @@ class Sink {
   Sink(const Sink&) = delete;
   Sink& operator=(const Sink&) = delete;
 
+  /// Appends `n` bytes.
   virtual void write(const void* from, size_t n) = 0;
+  /// Appends them all.
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
   const std::string& name() const { return name_; }
 
@@ -115,9 +120,10 @@ class Sink {
   std::string name_;
 };
 
+/// A sink that keeps the bytes.
 class MemorySink final : public Sink {
  public:
-  using Sink::Sink;
+  explicit MemorySink(std::string name) : Sink(std::move(name)) {}
   using Sink::write;
   void write(const void* from, size_t n) override;
   const std::string& bytes() const { return bytes_; }
@@ -139,6 +145,7 @@ class AtomicFile final : public Sink {
   ~AtomicFile() override;
   using Sink::write;
   void write(const void* from, size_t n) override;
+  /// Puts the new file in the old one's place.
   void commit();
 
   /// How the names of temporary files begin.

@@ -6,6 +6,7 @@
 
 namespace rondo {
 
+/// The most of each thing that a file may hold; a caller may set others.
 struct Limits {
   uint64_t nodes = 1'000'000;  ///< of all graphs and bodies together
   uint64_t graphs = 4096;

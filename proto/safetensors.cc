@@ -215,7 +215,7 @@ Tensor read_tensor(Source& source, uint64_t data, const Range& r) {
   Tensor t;
   try {
     t = Tensor(r.dtype, r.entry->dims);
-  } catch (const std::bad_alloc&) {
+  } catch (const Error&) {
     refuse_file(Fault::kUnsupported, source.name(), "safetensors", "memory", "tensor \"",
                 r.entry->name, "\": no memory for ", r.end - r.begin, " bytes");
   }

@@ -13,6 +13,7 @@
 
 namespace rondo {
 
+/// What a .safetensors file holds.
 struct SafeTensors {
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;

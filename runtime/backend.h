@@ -11,6 +11,7 @@
 
 namespace rondo {
 
+/// A device and its kernels.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -22,8 +23,9 @@ class Backend {
   virtual std::string description() const = 0;
 };
 
-/// The backends of this build; defined in backends/backends.cc.
-std::span<const Backend* const> linked_backends();
+/// The backends of this build; defined in backends/backends.cc, of which a shared library shows
+/// nothing else.
+[[gnu::visibility("default")]] std::span<const Backend* const> linked_backends();
 
 /// The backend called `name`; an Error lists what this build has.
 const Backend& backend(std::string_view name);

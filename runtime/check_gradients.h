@@ -28,6 +28,7 @@ struct GradientOptions {
   size_t elements = 0;  ///< of each operand, drawn; the rest moves together, all at a time; 0 = all
 };
 
+/// What was compared, and what differed.
 struct GradientReport {
   size_t first = 0, second = 0;  ///< elements compared
   size_t shorter = 0;            ///< of these, at a shorter step than the first

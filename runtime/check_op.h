@@ -59,6 +59,7 @@ struct OpGraph {
   }
 };
 
+/// The call on placeholders, which the values feed.
 OpGraph graph_of(const OpDef& op, const Attributes& attributes, const std::vector<Tensor>& values);
 
 }  // namespace rondo::check

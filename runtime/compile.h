@@ -12,6 +12,7 @@
 
 namespace rondo {
 
+/// How a graph becomes a plan.
 struct CompileOptions {
   std::string backend = "cpu";
   bool optimize = true;     ///< false: only what is needed to run at all

@@ -33,6 +33,7 @@ struct SequenceBatch {
 /// A batch to come: the sequences that it will hold, by index.
 using Rows = std::vector<size_t>;
 
+/// Labelled sequences of any lengths, in memory.
 class SequenceDataset {
  public:
   /// `classes`: the name of each label. Errors: a sequence that is not [T,I] f32, two that differ

@@ -11,6 +11,7 @@
 
 namespace rondo {
 
+/// A kernel for f32, prepared for a call with half operands.
 struct HalfKernel {
   std::string kernel;
   std::unique_ptr<PreparedKernel> prepared;

@@ -59,6 +59,7 @@ struct RunContext {
   int64_t step = 0;       ///< which draw new numbers at each step of training
 };
 
+/// All that one run of a kernel is given.
 struct KernelArgs {
   const KernelCall& call;
   std::span<const View> in;
@@ -72,6 +73,7 @@ class PreparedKernel {
  public:
   virtual ~PreparedKernel() = default;
   virtual size_t workspace_bytes() const { return 0; }
+  /// Computes `args.out`; any number of threads may run it at once.
   virtual void run(const KernelArgs& args) const = 0;
 };
 

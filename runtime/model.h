@@ -21,6 +21,7 @@ struct BatchInputs {
   Var labels = {};   ///< [B] int; needed by a loss, not by a prediction
 };
 
+/// A classifier of sequences: a session, what it is fed and what it gives.
 class Model {
  public:
   /// `logits`: [B,V], a score for each class. Errors: an input that is no placeholder of the

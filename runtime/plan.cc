@@ -129,6 +129,25 @@ BoundPlan::BoundPlan(const Plan& plan, Binding binding)
 }
 BoundPlan::~BoundPlan() = default;
 
+namespace {
+
+// No memory holds more. Kernels count elements, steps of work and bytes without looking for
+// overflow, and may: of values that are no larger, whatever axes of length 0 hide.
+constexpr int64_t kLargestValue = int64_t{1} << 42;
+
+void check_size(const Node& n, const TensorType& t) {
+  int64_t bytes = static_cast<int64_t>(size_of(t.dtype));
+  for (const int64_t d : t.dims) {
+    if (d > 1 && __builtin_mul_overflow(bytes, d, &bytes)) bytes = INT64_MAX;
+    if (bytes > kLargestValue)
+      fail(Fault::kArgument, "plan.value.size", "[", n.op->name,
+           n.name.empty() ? "" : cat(" \"", n.name, "\""), "] a value is ", t.dtype,
+           to_string(t.dims), ", but none may have more than ", kLargestValue, " bytes");
+  }
+}
+
+}  // namespace
+
 void BoundPlan::infer_types() {
   const Graph& g = plan_.unit().graph;
   for (int32_t i = 0; i < g.size(); ++i) {
@@ -145,9 +164,10 @@ void BoundPlan::infer_types() {
   for (const int32_t i : live) {
     const Node& n = g.node(i);
     for (size_t k = 0; k < n.outputs.size(); ++k) {
-      if (n.outputs[k].present)
-        places_[first_[static_cast<size_t>(i)] + k].type.dims =
-            rondo::bind(n.outputs[k].shape, binding_);
+      if (!n.outputs[k].present) continue;
+      TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
+      t.dims = rondo::bind(n.outputs[k].shape, binding_);
+      check_size(n, t);
     }
     for (const Value v : n.inputs) {
       if (v) used_[index(v)] = true;

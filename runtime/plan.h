@@ -21,6 +21,7 @@ namespace rondo {
 
 class BoundPlan;
 
+/// How a subgraph runs: optimized, its kernels chosen. Immutable; any number of runs share it.
 class Plan : public std::enable_shared_from_this<Plan> {
  public:
   /// Optimizes `unit` and plans it. Its inputs are placeholders and variables, in the order in
@@ -75,6 +76,7 @@ struct StepInfo {
   size_t output_bytes = 0, workspace_bytes = 0;
 };
 
+/// A plan under values for its symbols: what runs, and how much memory that takes.
 class BoundPlan {
  public:
   BoundPlan(const Plan& plan, Binding binding);
@@ -139,7 +141,9 @@ class Frame {
   /// `arena`: arena_bytes() of 64-byte aligned memory.
   Frame(const BoundPlan& plan, std::byte* arena);
 
+  /// Where input `i` lies, for the next run.
   void set_input(size_t i, const std::byte* data);
+  /// Where output `i` is to be written.
   void set_output(size_t i, std::byte* data);
   /// Runs all steps in order. Errors name the step.
   void run(RunContext& context);

@@ -26,9 +26,13 @@ struct TrainingFacts {
 class Listener {
  public:
   virtual ~Listener() = default;
+  /// Before the first batch.
   virtual void on_begin(const TrainingFacts&) {}
+  /// After each batch.
   virtual void on_batch(const TrainingFacts&) {}
+  /// After each epoch, validated.
   virtual void on_epoch(const TrainingFacts&) {}
+  /// After the last batch.
   virtual void on_end(const TrainingFacts&) {}
 };
 

@@ -20,12 +20,14 @@ namespace rondo {
 /// A placeholder and its value in one run.
 using Feed = std::pair<Var, Tensor>;
 
+/// What one run adds to its feeds.
 struct RunOptions {
   bool training = false;  ///< dropout drops
   uint64_t seed = 0;      ///< of random ops,
   int64_t step = 0;       ///< and which draw of theirs
 };
 
+/// A graph that runs: plans for what was asked for, and the values of its variables.
 class Session {
  public:
   /// A new session starts with the graph's initial values: to use what a Trainer or another session
@@ -55,8 +57,10 @@ class Session {
   std::string explain(const Vars& fetches, const Binding& sizes = {}, const Updates& updates = {});
 
   const Graph& graph() const { return graph_; }
+  /// The values of the variables.
   VariableStore& variables() { return *store_; }
   const std::shared_ptr<VariableStore>& store() const { return store_; }
+  /// The threads that runs use.
   ThreadTeam& team() { return *team_; }
 
  private:

@@ -13,6 +13,7 @@
 
 namespace rondo {
 
+/// Threads that run the parts of a kernel together.
 class ThreadTeam {
  public:
   /// `threads` workers including the caller; 0 = one per core. They wait without burning a core
@@ -42,6 +43,7 @@ class ThreadTeam {
 class Barrier {
  public:
   explicit Barrier(int members) : members_(members) {}
+  /// Returns once all members wait.
   void wait();
 
  private:

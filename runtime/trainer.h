@@ -20,6 +20,7 @@
 
 namespace rondo {
 
+/// What is trained, by which updater.
 struct TrainerConfig {
   BatchInputs inputs = {};  ///< which placeholders fit() feeds
   Var logits = {};          ///< [B,V], for accuracy and predict(); none: neither
@@ -35,6 +36,7 @@ struct TrainerConfig {
   std::vector<std::shared_ptr<Listener>> listeners = {};
 };
 
+/// How long fit() trains, and on what it evaluates.
 struct FitOptions {
   /// Training ends when so many are complete, those of earlier fits and programs counted.
   int64_t epochs = 1;
@@ -56,6 +58,7 @@ struct Scores {
   std::optional<double> accuracy = {};  ///< none without logits
 };
 
+/// Trains a graph's variables on a data set, and can stop and go on as if it had not stopped.
 class Trainer {
  public:
   /// `loss`: a float scalar of `graph`, a mean over the rows of a batch. Adds its gradients by the
@@ -73,6 +76,7 @@ class Trainer {
   /// The class of each sequence.
   std::vector<int64_t> predict(const SequenceDataset& data) const { return model_.predict(data); }
 
+  /// The network under training: for predictions and evaluation.
   Model& model() { return model_; }
   const Model& model() const { return model_; }
   const Var& loss() const { return loss_; }

@@ -14,8 +14,10 @@
 
 namespace rondo {
 
+/// The values of a graph's variables, by name.
 class VariableStore {
  public:
+  /// By name.
   using Values = std::map<std::string, Tensor, std::less<>>;
 
   /// Starts with the initial value of each variable of the graph.

@@ -90,6 +90,12 @@ check("ops --examples", "op_example: gru" in rondo("ops", "--examples").stdout, 
 refuses("excludes", "ops", "gru", "--markdown")
 refuses("did you mean 'sigmoid'", "ops", "sigmiod")
 
+# errors
+check("errors lists", "gather.indices.range" in rondo("errors").stdout, rondo("errors"))
+check("errors CODE", "where a ends" in rondo("errors", "matmul.b.dim").stdout, rondo("errors", "matmul.b.dim"))
+refuses("no error has the code nonsense", "errors", "nonsense")
+refuses("excludes", "errors", "matmul.b.dim", "--markdown")
+
 # the rest
 refuses("fly", "fly")
 refuses("a command is needed")

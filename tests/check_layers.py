@@ -33,7 +33,7 @@ HOMES = (
     (r"hwy/", r"(backends/cpu|tests)/", "Highway stays in backends/cpu"),
     (r"(\w+intrin|arm_neon|arm_sve)\.h", r"backends/cpu/", "intrinsics stay in backends/cpu"),
     (r"(cuda|cudnn|cublas|nvrtc|nccl)", r"(backends/cuda|tests)/", "CUDA stays in backends/cuda"),
-    (r"(.*\.pb\.h$|google/protobuf/)", r"proto/.*\.cc$", "protobuf stays in proto/*.cc"),
+    (r"(.*\.pb\.h$|google/protobuf/)", r"(proto/.*\.cc$|tests/consumer/)", "protobuf stays in proto/*.cc"),
     (r"nlohmann/", r"(proto/.*\.cc$|(cli|bench|tests)/)", "JSON stays in proto/*.cc and the tools"),
     (r"(unsupported/)?Eigen/", r"(backends/|.*\.cc$)", "Eigen stays out of public headers"),
     (r"Random123/", r"(backends/|.*\.cc$)", "Random123 stays out of public headers"),

@@ -4,18 +4,60 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "../cli/error_codes.h"
+#include "../cli/errors_text.h"
 #include "../cli/ops_text.h"
 
 #include <rondo/ops/register.h>
 
 using namespace rondo;
 
-TEST_CASE("docs/ops.md is what `rondo ops --markdown` prints", "[docs]") {
-  std::ifstream file(RONDO_SOURCE_DIR "/docs/ops.md");
+namespace {
+
+std::string page(const std::string& name) {
+  std::ifstream file(RONDO_SOURCE_DIR "/docs/" + name);
   std::stringstream text;
   text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+TEST_CASE("docs/ops.md is what `rondo ops --markdown` prints", "[docs]") {
   INFO("refresh it: build/rondo ops --markdown > docs/ops.md");
-  CHECK((text.str() == tool::ops_markdown(registry())));
+  CHECK((page("ops.md") == tool::ops_markdown(registry())));
+}
+
+TEST_CASE("docs/errors.md is what `rondo errors --markdown` prints, with every code once",
+          "[docs]") {
+  INFO("refresh it: build/rondo errors --markdown > docs/errors.md");
+  const std::string text = tool::errors_markdown(registry());
+  CHECK((page("errors.md") == text));
+  for (const tool::ErrorCode& e : tool::error_codes()) {
+    CAPTURE(std::string(e.code));
+    const std::string row = "\n| `" + std::string(e.code) + "` |";
+    const size_t at = text.find(row);
+    REQUIRE(at != std::string::npos);
+    CHECK(text.find(row, at + 1) == std::string::npos);
+    CHECK((e.fault == "argument" || e.fault == "unsupported" || e.fault == "internal"));
+    CHECK(!e.means.empty());
+    CHECK(!e.remedy.empty());
+  }
+}
+
+TEST_CASE("a code is explained by the row that says most of it", "[docs]") {
+  const auto says = [](std::string_view code, std::string_view words) {
+    const std::string text = tool::explain_error(registry(), code);
+    CAPTURE(std::string(code), text);
+    CHECK(text.find(words) != std::string::npos);
+  };
+  says("matmul.b.dim", "where a ends");
+  says("lstm_layer.x.rank", "another rank than the signature has");
+  says("placeholder.a.b.dim", "what is fed");
+  says("file.node.truncated", "cut off");
+  says("file.header.truncated", "header and footer");
+  says("my_op.lengths.range", "more than T");
+  CHECK(tool::explain_error(registry(), "no such code").empty());
 }
 
 TEST_CASE("every op, operand and attribute is described, and every alias is of something",
@@ -37,5 +79,6 @@ TEST_CASE("every op, operand and attribute is described, and every alias is of s
     }
     const std::string text = tool::describe_op(*op);
     CHECK(text.find(op->sig) != std::string::npos);
+    for (const RefusedCall& r : op->refuses) CHECK(text.find(r.means) != std::string::npos);
   }
 }

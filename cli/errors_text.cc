@@ -1,0 +1,133 @@
+#include <algorithm>
+#include <cctype>
+#include <vector>
+
+#include "error_codes.h"
+#include "errors_text.h"
+#include "markdown.h"
+#include "ops_text.h"
+
+namespace rondo::tool {
+namespace {
+
+std::vector<std::string_view> segments_of(std::string_view code) {
+  std::vector<std::string_view> r;
+  for (;;) {
+    const size_t dot = code.find('.');
+    r.push_back(code.substr(0, dot));
+    if (dot == std::string_view::npos) return r;
+    code.remove_prefix(dot + 1);
+  }
+}
+
+bool stands_for_any(std::string_view segment) {
+  return !segment.empty() && std::isupper(static_cast<unsigned char>(segment[0])) != 0;
+}
+
+// How many segments of the row are the code's own; -1 = it does not fit. The names of placeholders
+// may hold dots: their segment takes what is left over.
+int fit(std::string_view row, std::string_view code) {
+  const std::vector<std::string_view> want = segments_of(row), got = segments_of(code);
+  if (got.size() < want.size()) return -1;
+  const size_t more = got.size() - want.size();
+  int same = 0;
+  size_t at = 0;
+  for (const std::string_view w : want) {
+    const bool any = stands_for_any(w);
+    if (!any && w != got[at]) return -1;
+    same += any ? 0 : 1;
+    at += 1 + (w == "NAME" ? more : 0);
+  }
+  return at == got.size() ? same : -1;
+}
+
+struct Section {
+  std::string_view title;
+  std::vector<std::string_view> areas;  // first segments of its codes
+};
+
+const std::vector<Section>& sections() {
+  static const std::vector<Section> kSections{
+      {"Any op", {"OP"}},
+      {"Tensors, shapes and values",
+       {"tensor", "dtype", "shape", "var", "operand", "constant", "variable", "placeholder"}},
+      {"Graphs", {"graph", "registry", "rondo"}},
+      {"Recurrences", {"recurrence", "FUNCTION", "per_step"}},
+      {"Layers",
+       {"layer", "zoneout", "join_directions", "stacked", "time_distributed", "variational_dropout",
+        "dense", "embedding", "multi_head_attention", "glorot_uniform", "expand_dims", "squeeze",
+        "rnn"}},
+      {"Gradients and updates", {"gradients", "vjp", "UPDATER", "updater"}},
+      {"Running", {"backend", "plan", "thread_team", "onednn", "cpu", "session", "variables"}},
+      {"Training and data", {"trainer", "model", "confusion", "data", "ts"}},
+      {"Weights of other systems", {"weights"}},
+      {"Files", {"file"}},
+      {"The tool", {"verify", "inspect"}}};
+  return kSections;
+}
+
+std::string line(std::string_view code, std::string_view fault, std::string_view means,
+                 std::string_view remedy) {
+  return cat(code, " (", fault, "): ", means, remedy.empty() ? "" : "; ", remedy, "\n");
+}
+
+}  // namespace
+
+std::string list_errors(const OpRegistry& registry) {
+  std::string s;
+  for (const ErrorCode& e : error_codes()) s += line(e.code, e.fault, e.means, e.remedy);
+  for (const OpDef* op : registry.all()) {
+    for (const auto& [code, means] : rules_of(*op)) s += line(code, "argument", means, "");
+  }
+  return s;
+}
+
+std::string explain_error(const OpRegistry& registry, std::string_view code) {
+  for (const OpDef* op : registry.all()) {
+    for (const auto& [rule, means] : rules_of(*op)) {
+      if (rule == code) return line(code, "argument", means, "");
+    }
+  }
+  const ErrorCode* best = nullptr;
+  int most = -1;
+  for (const ErrorCode& e : error_codes()) {
+    if (const int same = fit(e.code, code); same > most) {
+      most = same;
+      best = &e;
+    }
+  }
+  return best == nullptr ? "" : line(code, best->fault, best->means, best->remedy);
+}
+
+std::string errors_markdown(const OpRegistry& registry) {
+  std::string s =
+      "# Errors\n\n"
+      "Made by `rondo errors --markdown` from `cli/error_codes.cc` and the definitions in `ops/`; "
+      "do not edit. `rondo errors CODE`\nsays the same of one code on a terminal.\n\n"
+      "What the library throws is a `rondo::Error`: `what()` is whole (op, argument, got, wanted, "
+      "where it was built), `code()` never\nchanges its meaning, and `fault()` tells who can mend "
+      "it: the caller (argument), the environment or a missing kernel\n(unsupported), or we "
+      "(internal). A word in capitals stands for whatever is there: `OP.OPERAND.dim` is "
+      "`matmul.b.dim` too.\n";
+  for (const Section& section : sections()) {
+    std::vector<std::vector<std::string>> rows;
+    for (const ErrorCode& e : error_codes()) {
+      const std::string_view area = segments_of(e.code)[0];
+      if (std::find(section.areas.begin(), section.areas.end(), area) == section.areas.end())
+        continue;
+      rows.push_back(
+          {code_span(e.code), std::string(e.fault), table_cell(e.means), table_cell(e.remedy)});
+    }
+    s += cat("\n## ", section.title, "\n",
+             markdown_table({"code", "fault", "when", "what to do"}, rows));
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const OpDef* op : registry.all()) {
+    for (const auto& [code, means] : rules_of(*op))
+      rows.push_back({code_span(code), table_cell(means)});
+  }
+  return s + "\n## Single ops\n\nRules beside those of any op; the fault is the caller's.\n" +
+         markdown_table({"code", "when"}, rows);
+}
+
+}  // namespace rondo::tool
