@@ -1,9 +1,52 @@
-"""Products of matrices."""
+"""Products of matrices, of any axes, and the bilinear form."""
+
+import torch
+import torch.nn.functional as F
 
 from .common import COMPOSED, draw
 
 
+def einsums(case):
+    for label, equation, dims in (
+        ("matrices", "ij,jk->ik", [(3, 4), (4, 2)]),
+        ("sequence", "tbi,io->tbo", [(2, 3, 4), (4, 2)]),
+        ("batches", "bqd,bkd->bqk", [(2, 3, 4), (2, 2, 4)]),
+        ("turned", "abc,cd->dba", [(2, 3, 4), (4, 2)]),
+        ("three", "ik,kj,jl->li", [(2, 3), (3, 4), (4, 2)]),
+        ("implied", "ba,ac", [(3, 2), (2, 4)]),
+        ("outer", "i,j", [(3,), (4,)]),
+        ("all", "ij,ij->", [(3, 4), (3, 4)]),
+        ("kept", "ij,ij->i", [(3, 4), (3, 4)]),
+        ("sum", "ijk->k", [(2, 3, 4)]),
+        ("trace", "ii", [(4, 4)]),
+        ("diagonal", "iij->ji", [(3, 3, 2)]),
+        ("dots", "...i,...ij->...j", [(3, 4), (2, 3, 4, 2)]),
+        ("ones", "ij,ij->ij", [(1, 4), (3, 4)]),
+        ("nothing", "ij,jk->ik", [(0, 3), (3, 2)]),
+    ):
+        f = lambda xs: torch.einsum(equation, xs)
+        case("einsum", label, {"xs": [draw(*d) for d in dims]}, {"equation": equation}, f, tolerance=COMPOSED)
+
+
+def bilinears(case):
+    for label, lead, i, j, o, biases in (
+        ("rows", (4,), 3, 2, 5, True),
+        ("sequence", (2, 3), 2, 4, 3, False),
+        ("one", (1,), 1, 1, 1, True),
+        ("no_rows", (0,), 2, 3, 2, True),
+    ):
+        inputs = {
+            "x1": draw(*lead, i),
+            "x2": draw(*lead, j),
+            "weights": draw(o, i, j),
+            "biases": draw(o) if biases else None,
+        }
+        case("bilinear", label, inputs, {}, F.bilinear, tolerance=COMPOSED)
+
+
 def add(case):
+    einsums(case)
+    bilinears(case)
     for ta in (False, True):
         for tb in (False, True):
             config = {"transpose_a": ta, "transpose_b": tb}
