@@ -12,6 +12,7 @@
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/nn.h>
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/random.h>
 #include <rondo/runtime/eager_gradients.h>
 
