@@ -32,6 +32,8 @@ OP.x.steps | argument | with a stride, an axis of a length of which no multiple 
 OP.c_last.unused | argument | a first cell state is given to a layer that has none | leave it out
 OP.x.body | unsupported | a layer that draws one mask a sequence is used within a recurrence in a recurrence | apply it to the inner one's inputs or outputs
 OP.x.rows | argument | within a recurrence the first axis of x is not the rows | give x its rows first
+OP.shape.rows | argument | random numbers within a recurrence whose shape does not begin with the rows, or names them twice | begin it with x.dim(0); for the same numbers at each step draw them before the loop
+OP.shape.body | unsupported | random numbers within a recurrence in a recurrence | draw them around both, and give them as xs
 
 placeholder.shape.negative | argument | a placeholder with a negative dimension | give 0 or more, or a symbol
 constant.value.missing | argument | a constant without a tensor | give one
@@ -139,10 +141,13 @@ dense.x.dim | argument | x has no last axis, or one that is a symbol | give x a 
 dense.units.range | argument | fewer than one unit | give 1 or more
 embedding.NAME.range | argument | vocabulary or units are less than one | give 1 or more
 multi_head_attention.units.heads | argument | heads do not divide the units | give heads that do
-glorot_uniform.fan.range | argument | a negative fan | give sizes of 0 or more
 expand_dims.axis.range | argument | the result has no such axis | give one in the range that the text gives
 squeeze.axis.length | argument | the axis is not of length 1 | reduce or slice it first
 rnn.mode.enum | argument | a mode that is no name of RnnMode | set it by name
+
+permutation.n.body | unsupported | a permutation within a recurrence, where each row is by itself | draw it before the loop
+INITIALIZER.fan.range | argument | a negative fan | give sizes of 0 or more
+INITIALIZER.standard_deviation.range | argument | a negative standard deviation, or NaN | give 0 or more
 
 gradients.loss.empty | argument | the loss is an empty Var | give it a value
 gradients.loss.dtype | argument | the loss is no float | `cast` it before

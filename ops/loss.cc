@@ -89,9 +89,8 @@ Var divergence(const Call& c, const Var& p, const Var& z) {
 }  // namespace
 
 void register_loss(OpRegistry& r) {
-  add_loss(
-      r,
-      {.def =
+  const auto add = [&](const LossRow& row) { r.add(loss_op(row)); };
+  add({.def =
            {.name = "softmax_cross_entropy",
             .sig = "logits[...], labels[...]:int, weights[...]:any? -> y[...]",
             .doc =
@@ -125,16 +124,17 @@ Tensor now = loss::softmax_cross_entropy(t, Tensor::of<int32_t>({2}, {0, 2}));  
                         {"libnd4j", "sparse_softmax_cross_entropy_loss_with_logits", ""},
                         {"ONNX", "SoftmaxCrossEntropyLoss", ""},
                         {"PyTorch", "CrossEntropyLoss", ""},
-                        {"Keras", "SparseCategoricalCrossentropy", ""}}},
+                        {"Keras", "SparseCategoricalCrossentropy", ""}},
+            .refuses = {{"labels.range",
+                         {{{{2, 3}}, {{2}, 0, 0, i32, {0, 3}}, {{}, 0, 0, f64, {}, true}}},
+                         "a label is outside [0, V), and its weight is not 0"}}},
        .over = LossOver::kLastAxis,
        .formula = sparse_cross_entropy,
        .predictions = {{}, -3, 3},
        .labels = kIndex,
        .variants = {{{"label_smoothing", 0.2}},
                     {{"label_smoothing", 1.0}, {"reduction", "NONE"}}}});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "softmax_cross_entropy_dense",
             .sig = std::string(kLogits),
             .doc =
@@ -163,13 +163,12 @@ Tensor now = loss::softmax_cross_entropy_dense(t, t, {.reduction = LossReduce::N
        .labels = kProbability,
        .variants = {{{"label_smoothing", 0.2}},
                     {{"label_smoothing", 0.5}, {"reduction", "NONE"}}}});
-  add_loss(r,
-           {.def = {.name = "sigmoid_cross_entropy",
-                    .sig = std::string(kLogits),
-                    .doc = R"(How improbable each label z in [0, 1] is, by its logit x:
+  add({.def = {.name = "sigmoid_cross_entropy",
+               .sig = std::string(kLogits),
+               .doc = R"(How improbable each label z in [0, 1] is, by its logit x:
     l = -z log(sigmoid(x)) - (1-z) log(1 - sigmoid(x)),  z = label (1-s) + s/2 with smoothing s
 It does not overflow, and is accurate where it is small.)",
-                    .example = R"(Graph g;
+               .example = R"(Graph g;
 Var logits = g.placeholder("logits", f32, {"T", "B", 5});
 Var labels = g.placeholder("labels", f32, {"T", "B", 5});
 Var mask = g.placeholder("mask", boolean, {"T", "B"});
@@ -177,58 +176,56 @@ Var loss = loss::sigmoid_cross_entropy(logits, labels, {.weights = expand_dims(m
 // loss: []
 Tensor t = Tensor::of<float>({2}, {100, -200});
 Tensor now = loss::sigmoid_cross_entropy(t, Tensor::of<float>({2}, {0, 1}));  // now: {150})",
-                    .differs = {kOrder,
-                                {"Keras BinaryCrossentropy",
-                                 "takes logits always (there from_logits=True); of probabilities: "
-                                 "log_loss"}},
-                    .attributes = {smoothing("labels become label (1-s) + s/2")},
-                    .aliases = {{"SameDiff", "sigmoidCrossEntropy", ""},
-                                {"libnd4j", "sigm_cross_entropy_loss", ""},
-                                {"PyTorch", "BCEWithLogitsLoss", ""},
-                                {"Keras", "BinaryCrossentropy", ""}}},
-            .formula = binary_cross_entropy,
-            .predictions = {{}, -3, 3},
-            .labels = kProbability,
-            .variants = {{{"label_smoothing", 0.2}}}});
-  add_loss(r, {.def = {.name = "mean_squared_error",
-                       .sig = std::string(kPredictions),
-                       .doc = R"(The square of the error, of each element:
+               .differs = {kOrder,
+                           {"Keras BinaryCrossentropy",
+                            "takes logits always (there from_logits=True); of probabilities: "
+                            "log_loss"}},
+               .attributes = {smoothing("labels become label (1-s) + s/2")},
+               .aliases = {{"SameDiff", "sigmoidCrossEntropy", ""},
+                           {"libnd4j", "sigm_cross_entropy_loss", ""},
+                           {"PyTorch", "BCEWithLogitsLoss", ""},
+                           {"Keras", "BinaryCrossentropy", ""}}},
+       .formula = binary_cross_entropy,
+       .predictions = {{}, -3, 3},
+       .labels = kProbability,
+       .variants = {{{"label_smoothing", 0.2}}}});
+  add({.def = {.name = "mean_squared_error",
+               .sig = std::string(kPredictions),
+               .doc = R"(The square of the error, of each element:
     l = (prediction - label)^2)",
-                       .example = R"(Graph g;
+               .example = R"(Graph g;
 Var y = g.placeholder("y", f32, {"T", "B", 3});
 Var label = g.placeholder("label", f32, {"T", "B", 3});
 Var loss = loss::mean_squared_error(y, label);  // loss: []
 Tensor t = Tensor::of<float>({2}, {1, 2});
 Tensor now = loss::mean_squared_error(t, Tensor::of<float>({2}, {1, 5}));  // now: {4.5})",
-                       .differs = {kOrder},
-                       .aliases = {{"SameDiff", "meanSquaredError", ""},
-                                   {"libnd4j", "mean_sqerr_loss", ""},
-                                   {"PyTorch", "MSELoss", ""},
-                                   {"Keras", "MeanSquaredError", ""}}},
-               .formula = [](const Call&, const Var& p, const Var& z) { return square(p - z); },
-               .predictions = kAnywhere,
-               .labels = kAnywhere});
-  add_loss(r, {.def = {.name = "mean_absolute_error",
-                       .sig = std::string(kPredictions),
-                       .doc = R"(The size of the error, of each element; its derivative at 0 is 0:
+               .differs = {kOrder},
+               .aliases = {{"SameDiff", "meanSquaredError", ""},
+                           {"libnd4j", "mean_sqerr_loss", ""},
+                           {"PyTorch", "MSELoss", ""},
+                           {"Keras", "MeanSquaredError", ""}}},
+       .formula = [](const Call&, const Var& p, const Var& z) { return square(p - z); },
+       .predictions = kAnywhere,
+       .labels = kAnywhere});
+  add({.def = {.name = "mean_absolute_error",
+               .sig = std::string(kPredictions),
+               .doc = R"(The size of the error, of each element; its derivative at 0 is 0:
     l = |prediction - label|)",
-                       .example = R"(Graph g;
+               .example = R"(Graph g;
 Var y = g.placeholder("y", f32, {"T", "B", 3});
 Var label = g.placeholder("label", f32, {"T", "B", 3});
 Var loss = loss::mean_absolute_error(y, label, {.reduction = LossReduce::SUM});  // loss: []
 Tensor t = Tensor::of<float>({2}, {1, 2});
 Tensor now = loss::mean_absolute_error(t, Tensor::of<float>({2}, {1, 5}));  // now: {1.5})",
-                       .differs = {kOrder},
-                       .aliases = {{"SameDiff", "absoluteDifference", ""},
-                                   {"libnd4j", "absolute_difference_loss", ""},
-                                   {"PyTorch", "L1Loss", ""},
-                                   {"Keras", "MeanAbsoluteError", ""}}},
-               .formula = [](const Call&, const Var& p, const Var& z) { return abs(p - z); },
-               .predictions = kAnywhere,
-               .labels = kAnywhere});
-  add_loss(
-      r,
-      {.def =
+               .differs = {kOrder},
+               .aliases = {{"SameDiff", "absoluteDifference", ""},
+                           {"libnd4j", "absolute_difference_loss", ""},
+                           {"PyTorch", "L1Loss", ""},
+                           {"Keras", "MeanAbsoluteError", ""}}},
+       .formula = [](const Call&, const Var& p, const Var& z) { return abs(p - z); },
+       .predictions = kAnywhere,
+       .labels = kAnywhere});
+  add({.def =
            {.name = "huber",
             .sig = std::string(kPredictions),
             .doc =
@@ -255,9 +252,7 @@ Tensor now = loss::huber(t, Tensor::of<float>({2}, {2, 5}));  // now: {1.5})",
        .predictions = kAnywhere,
        .labels = kAnywhere,
        .variants = {{{"delta", 0.7}}}});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "log_cosh",
             .sig = std::string(kPredictions),
             .doc =
@@ -278,9 +273,7 @@ Tensor now = loss::log_cosh(t, t);  // now: {0})",
            },
        .predictions = kAnywhere,
        .labels = kAnywhere});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "hinge",
             .sig = std::string(kPredictions),
             .doc =
@@ -303,9 +296,7 @@ Tensor now = loss::hinge(t, Tensor::of<float>({3}, {1, 1, 1}), {.reduction = Los
        .formula = [](const Call&, const Var& p, const Var& z) { return relu(1 - (2 * z - 1) * p); },
        .predictions = kAnywhere,
        .labels = kProbability});
-  add_loss(
-      r,
-      {.def = {.name = "log_loss",
+  add({.def = {.name = "log_loss",
                .sig = std::string(kPredictions),
                .doc = R"(How improbable each label z in [0, 1] is, by the probability p of a 1:
     l = -z log(p + epsilon) - (1-z) log(1 - p + epsilon)
@@ -329,9 +320,7 @@ Tensor now = loss::log_loss(t, t, {.epsilon = 0.5});  // now: [])",
        .predictions = kProbability,
        .labels = kProbability,
        .variants = {{{"epsilon", 0.1}}}});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "poisson",
             .sig = std::string(kPredictions),
             .doc =
@@ -359,9 +348,7 @@ Tensor now = loss::poisson(t, Tensor::of<float>({2}, {1, 5}));  // now: {1})",
        .variants = {{{"log_input", false}},
                     {{"log_input", false}, {"epsilon", 0.1}, {"full", true}},
                     {{"full", true}}}});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "kl_divergence",
             .sig = std::string(kPredictions),
             .doc =
@@ -389,9 +376,7 @@ Tensor now = loss::kl_divergence(t, t, {.reduction = LossReduce::NONE});  // now
        .predictions = kProbability,
        .labels = kProbability,
        .variants = {{{"axis", 0}}, {{"log_input", true}, {"reduction", "NONE"}}}});
-  add_loss(
-      r,
-      {.def =
+  add({.def =
            {.name = "cosine_distance",
             .sig = std::string(kPredictions),
             .doc =

@@ -184,7 +184,7 @@ std::vector<RefusedCall> refusals_of(const LossRow& row) {
 
 }  // namespace
 
-void add_loss(OpRegistry& r, LossRow row) {
+OpDef loss_op(const LossRow& row) {
   OpDef def = row.def;
   def.attributes.push_back(
       {"reduction",
@@ -201,7 +201,7 @@ void add_loss(OpRegistry& r, LossRow row) {
   def.lower = [row](const Call& c) { return lower_loss(c, row); };
   def.samples = samples_of(row);
   for (RefusedCall& call : refusals_of(row)) def.refuses.push_back(std::move(call));
-  r.add(std::move(def));
+  return def;
 }
 
 }  // namespace rondo

@@ -25,7 +25,7 @@ struct LossRow {
   std::vector<Attributes> variants = {};  ///< samples of the own attributes
 };
 
-/// Registers the loss: attribute `reduction`, inference, lowering, samples and refusals.
-void add_loss(OpRegistry& r, LossRow row);
+/// The whole definition: with the attribute `reduction`, inference, lowering, samples and refusals.
+OpDef loss_op(const LossRow& row);
 
 }  // namespace rondo

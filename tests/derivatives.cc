@@ -9,10 +9,10 @@
 #include "check_gradient.h"
 #include "error_code.h"
 
+#include <rondo/ops/initializers.h>
 #include <rondo/ops/linear.h>
 #include <rondo/ops/lstm.h>
 #include <rondo/ops/nn.h>
-#include <rondo/ops/initializers.h>
 #include <rondo/ops/random.h>
 #include <rondo/runtime/eager_gradients.h>
 
