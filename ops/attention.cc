@@ -106,12 +106,13 @@ Var any_along(const Var& visible, int64_t axis) {
 
 Vars lower_dot_product(const Call& c) {
   const int64_t heads = c.integer("heads");
-  // [B,N,D] -> [B,heads,N,D/heads]; the signature asked for a multiple.
-  const auto parts = [&](const Var& x) {
-    const Dim each = x.dim(2).divided_by(heads).value();
+  // [B,N,D] -> [B,heads,N,D/heads]; the signature asked for a multiple of the one that fixes it.
+  const auto parts = [&](const Var& x, const Var& fixes) {
+    const Dim each = fixes.dim(2).divided_by(heads).value();
     return transpose(reshape(x, {x.dim(0), x.dim(1), heads, each}), {0, 2, 1, 3});
   };
-  Var queries = parts(c["queries"]), keys = parts(c["keys"]), values = parts(c["values"]);
+  Var queries = parts(c["queries"], c["queries"]), keys = parts(c["keys"], c["queries"]),
+      values = parts(c["values"], c["values"]);
   const Var visible = visible_of(c);
   if (visible) {
     // Operands are masked, not only scores: 0 times NaN would reach results and gradients.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/recurrence_parts.h>
@@ -294,10 +295,25 @@ bool mixes_rows(const Graph& body, const Node& n, const std::string& row_symbol)
     return !s.empty() && s[0] == Dim::symbol(row_symbol);
   };
   if (!has_rows(0)) return n.op->name == "scatter_add" && has_rows(1);
-  if (n.op->name == "gather" || n.op->name == "scatter_add") return true;
-  const AttributeValue* axis = n.attributes.find("axis");
-  return axis != nullptr && axis->get<int64_t>() != nullptr &&
-         axis_index(*axis->get<int64_t>(), body.type(n.inputs[0]).shape.size()) == 0;
+  static const std::set<std::string> kByIndex{"gather", "gather_nd", "scatter_add",
+                                              "scatter_update", "batch_norm"};
+  if (kByIndex.count(n.op->name) == 1) return true;
+  const size_t rank = body.type(n.inputs[0]).shape.size();
+  const auto is_first = [rank](int64_t axis) { return axis_index(axis, rank) == 0; };
+  const Shape& result = n.outputs[0].shape;
+  const bool keeps_rows = !result.empty() && result[0] == Dim::symbol(row_symbol);
+  if (n.op->name == "stack") return !keeps_rows;  // its axis is one of the result
+  return std::any_of(n.attributes.items().begin(), n.attributes.items().end(),
+                     [&](const auto& item) {
+                       const auto& [name, value] = item;
+                       if (const auto* axis = value.template get<int64_t>())
+                         return (name == "axis" || name == "time_axis") && is_first(*axis);
+                       const auto* axes = value.template get<std::vector<int64_t>>();
+                       // A sum over the rows is a term of `sums`; what keeps them has exchanged
+                       // them.
+                       return axes != nullptr && name == "axes" && keeps_rows &&
+                              (axes->empty() || std::any_of(axes->begin(), axes->end(), is_first));
+                     });
 }
 
 RecurrenceLayout::RecurrenceLayout(const Node& n) : RecurrenceLayout(n.attributes, *n.body) {}

@@ -51,7 +51,7 @@ TEST_CASE("a code is explained by the row that says most of it", "[docs]") {
     CAPTURE(std::string(code), text);
     CHECK(text.find(words) != std::string::npos);
   };
-  says("matmul.b.dim", "where a ends");
+  says("matmul.b.dim", "a's K is not b's");
   says("lstm_layer.x.rank", "another rank than the signature has");
   says("placeholder.a.b.dim", "what is fed");
   says("file.node.truncated", "cut off");

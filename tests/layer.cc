@@ -234,6 +234,12 @@ TEST_CASE("rnn::layer: rows cannot be taken together in a cell", "[layer]") {
   CHECK(code([](const Var& h) { return nn::softmax(h, 0); }) == "recurrence.body.mixed");
   CHECK(code([](const Var& h) { return nn::softmax(h, -2); }) == "recurrence.body.mixed");
   CHECK(code([&](const Var& h) { return gather(h, per_row(which)); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return reverse(h, {0}); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return reverse(h); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return cumsum(h, {.axis = 0}); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return nn::l2_normalize(h, {0, 1}); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return reverse(sort(h), {-1}); }).empty());
+  CHECK(code([](const Var& h) { return nn::l2_normalize(h); }).empty());
   CHECK(code([](const Var& h) { return nn::softmax(h, 1); }).empty());
 }
 
