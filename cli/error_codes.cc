@@ -28,6 +28,7 @@ OP.kernel.missing | unsupported | no kernel of any backend takes this call, and 
 OP.shape.bind | argument | a result has another shape under these values than the graph said | mend the op's `infer`
 OP.config.enum | argument | a configuration struct holds a number that is no name of its enumeration | set it by name
 OP.kernel.symbol | argument | a kernel whose size is a symbol | give its sizes as numbers
+OP.OPERAND.symbol | argument | a dimension that says how many results there are, or how long a tuple is, is a symbol | make it a number
 OP.x.steps | argument | with a stride, an axis of a length of which no multiple is known | name it "2*N", and pad what is fed to such a length
 OP.c_last.unused | argument | a first cell state is given to a layer that has none | leave it out
 OP.x.body | unsupported | a layer that draws one mask a sequence is used within a recurrence in a recurrence | apply it to the inner one's inputs or outputs
@@ -142,6 +143,9 @@ dense.units.range | argument | fewer than one unit | give 1 or more
 embedding.NAME.range | argument | vocabulary or units are less than one | give 1 or more
 multi_head_attention.units.heads | argument | heads do not divide the units | give heads that do
 expand_dims.axis.range | argument | the result has no such axis | give one in the range that the text gives
+slice.step.zero | argument | a step of 0 | give one that moves
+slice.bounds.symbol | argument | how many elements there are between symbols in such steps is no polynomial | name lengths so that the step divides them, "2*N", or use numbers
+gather.axis.range | argument | x has no such axis | give one in the range that the text gives
 squeeze.axis.length | argument | the axis is not of length 1 | reduce or slice it first
 rnn.mode.enum | argument | a mode that is no name of RnnMode | set it by name
 
