@@ -35,6 +35,7 @@ inline constexpr Range kBelowOne{.text = "in [0, 1)", .high = 1, .below_high = t
 inline constexpr Range kFactor{.text = "in (0, 1]", .high = 1, .above_low = true};
 inline constexpr Range kCount{.text = "at least 1", .low = 1};
 
+/// A number of the settings S: the name under which a file keeps it, where it stands, its range.
 template <class S>
 struct Field {
   std::string_view name;
@@ -82,6 +83,7 @@ void check_settings(const std::string& of, const std::vector<Field<S>>& fields, 
   }
 }
 
+/// Every field of s as the attribute PREFIX + its name.
 template <class S>
 void write_settings(const std::vector<Field<S>>& fields, const S& s, const std::string& prefix,
                     Attributes* to) {
@@ -98,6 +100,7 @@ void write_settings(const std::vector<Field<S>>& fields, const S& s, const std::
   }
 }
 
+/// The settings that write_settings wrote; what is not there keeps its default.
 template <class S>
 S read_settings(const std::vector<Field<S>>& fields, const Attributes& from,
                 const std::string& prefix) {

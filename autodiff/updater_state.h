@@ -13,6 +13,7 @@
 
 namespace rondo {
 
+/// What one updater remembers, as variables of its graph, while its update is built.
 class UpdaterState {
  public:
   /// `name`: what names of shared variables begin with. `loss`: of this update; may be none.
@@ -39,6 +40,7 @@ class UpdaterState {
 
   const Var& loss() const { return loss_; }
   Graph graph() const { return graph_; }
+  /// All next values so far.
   Updates& updates() { return updates_; }
 
  private:

@@ -22,14 +22,18 @@
 
 namespace rondo::init {
 
+/// How many values go into an element of a product with a weight, and how many come out.
 struct Fans {
   int64_t in = 1, out = 1;
 };
 /// Of [n]: n and n; of [in,out]: these; of [k...,in,out]: in and out, times all k.
 Fans fans_of(const Dims& dims);
 
+/// 0 everywhere.
 Tensor zeros(const Dims& dims, DType dtype = f32);
+/// 1 everywhere.
 Tensor ones(const Dims& dims, DType dtype = f32);
+/// `value` everywhere.
 Tensor constant(const Dims& dims, double value, DType dtype = f32);
 
 /// Even in [low, high).

@@ -16,6 +16,7 @@ enum class LossOver {
   kAxis       ///< a row of the axis that the attribute `axis` names
 };
 
+/// A loss as a row: what weights and reductions are put around.
 struct LossRow {
   OpDef def;  ///< operands predictions (or logits), labels, weights?; own attributes only
   LossOver over = LossOver::kElement;

@@ -31,6 +31,7 @@ V sort(V x, int64_t axis = -1, bool descending = false, Site at = Site::here());
 template <Operable V>
 V argsort(V x, int64_t axis = -1, bool descending = false, Site at = Site::here());
 
+/// What top_k gives.
 template <Operable V>
 struct TopK {
   V values;   ///< [...,k], the largest first

@@ -64,6 +64,7 @@ struct Pullback {
 Pullback vjp(const GraphFunction& f, const std::vector<Tensor>& inputs,
              const CompileOptions& options = {});
 
+/// What jvp gives on tensors.
 struct ValuesAndTangents {
   std::vector<Tensor> values, tangents;
 };

@@ -5,6 +5,7 @@
 #include "check_gradient.h"
 #include "registry_samples.h"
 
+#include <rondo/graph/eager.h>
 #include <rondo/runtime/session.h>
 
 using namespace rondo;
@@ -16,7 +17,21 @@ struct Refusal {
   std::string code, text;
 };
 
-// What the op says to these types; nothing when it accepts them.
+// What it says to tensors of these types.
+std::string code_on_tensors(const OpDef& op, const Attributes& attributes,
+                            const std::vector<ValueType>& types) {
+  std::vector<Tensor> in;
+  for (const ValueType& t : types)
+    in.push_back(t.present ? Tensor(t.dtype, bind(t.shape, {})) : Tensor());
+  try {
+    eager_call(op, in, attributes, {});
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return "";
+}
+
+// What the op says to these types, in a graph and on tensors alike; nothing when it accepts them.
 std::optional<Refusal> ask(const OpDef& op, const Attributes& attributes,
                            const std::vector<ValueType>& types) {
   Graph g;
@@ -31,6 +46,7 @@ std::optional<Refusal> ask(const OpDef& op, const Attributes& attributes,
     CHECK(e.fault() == Fault::kArgument);
     CHECK(e.code().rfind(op.name + ".", 0) == 0);
     CHECK(std::string(e.what()).rfind("[" + op.name + "]", 0) == 0);
+    CHECK(code_on_tensors(op, attributes, types) == e.code());
     return Refusal{e.code(), e.what()};
   }
   return std::nullopt;
