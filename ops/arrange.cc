@@ -102,8 +102,7 @@ Types infer_reverse(const InferContext& c) {
 Vars lower_reverse(const Call& c) {
   std::vector<int64_t> axes = c.attributes().integers("axes");
   const bool all = axes.empty();
-  for (size_t a = 0; all && a < c.in(0).rank(); ++a)
-    axes.push_back(static_cast<int64_t>(a));
+  for (size_t a = 0; all && a < c.in(0).rank(); ++a) axes.push_back(static_cast<int64_t>(a));
   Var y = c.in(0);
   for (const int64_t a : axes) y = strided_slice(y, a, y.dim(a) - 1, y.dim(a), -1);
   return {axes.empty() ? reshape(y, {}) : y};
