@@ -91,7 +91,7 @@ class Checker {
   }
 
   OpReport run() {
-    if (op_.samples.empty()) report_.problems.push_back("it has no sample, so nothing is checked");
+    if (op_.samples.empty()) report_.problems.emplace_back("it has no sample, so nothing is checked");
     for (const Sample& s : op_.samples) {
       sample_ = cat("sample ", report_.samples++, s.label.empty() ? "" : cat(" (", s.label, ")"));
       try {
@@ -103,7 +103,7 @@ class Checker {
       }
     }
     if (!op_.samples.empty() && (report_.gradients.first == 0) != op_.no_gradient) {
-      report_.problems.push_back(op_.no_gradient ? "it has no_gradient, but gives one"
+      report_.problems.emplace_back(op_.no_gradient ? "it has no_gradient, but gives one"
                                                  : "no sample shows a gradient");
     }
     for (const RefusedCall& r : op_.refuses) refusal(r);
