@@ -131,6 +131,7 @@ void broadcast_leading(V& a, V& b, Site at) {
   if (!a || !b) return;
   const Shape s = known_shape(a), t = known_shape(b);
   if (s.size() < 2 || t.size() <= 2) return;
+  if (std::equal(s.begin(), s.end() - 2, t.begin(), t.end() - 2)) return;
   if (std::all_of(t.begin(), t.end() - 2, [](const Dim& d) { return d == Dim(1); }) &&
       s.size() >= t.size()) {
     b = reshape(b, {t.end() - 2, t.end()}, at);  // one matrix for all of a
