@@ -336,9 +336,7 @@ Rule transposed_operand(size_t i) {
       },
       for_floats([i](const ExampleContext& e) {
         if (e.x.rank() < 2) return Var();
-        // The builder would make one matrix of a batch of one.
-        const Vars operands = i == 0 ? Vars{swap_last(e.x), e.y} : Vars{e.x, swap_last(e.y)};
-        return rondo::apply("matmul", operands)[0];
+        return i == 0 ? matmul(swap_last(e.x), e.y) : matmul(e.x, swap_last(e.y));
       }));
 }
 
