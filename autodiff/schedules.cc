@@ -90,7 +90,8 @@ Var rate_of_plateau(const schedule::Plateau& s, const Var&, UpdaterState* state)
   const Var seen_now = seen + 1, total_now = total + cast(state->loss(), f64);
   const Var due = greater_equal(seen_now, s.every);
   const Var mean = total_now / s.every;
-  const Var better = mean < best * (1 - s.threshold);
+  const Var better =
+      logical_or(is_inf(best), mean < best - s.threshold * where(is_inf(best), 0, abs(best)));
   const Var rests = rest > 0;
   const Var waited = where(logical_or(better, rests), 0, wait + 1);
   const Var falls = waited > s.patience;

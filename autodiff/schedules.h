@@ -104,7 +104,7 @@ struct WarmUp {
 };
 
 /// From `from` times `factor`, never below `least`, whenever the mean loss of `every` updates (an
-/// epoch, say) has not been under (1 - threshold) times the best one for more than `patience` such
+/// epoch, say) has not been under best - threshold |best| for more than `patience` such
 /// means; the `cooldown` means after a change do not count. It sees the losses of the updates
 /// themselves; wrapped by a WarmUp it sees those of the warm-up too.
 struct Plateau {

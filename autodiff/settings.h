@@ -100,7 +100,7 @@ void write_settings(const std::vector<Field<S>>& fields, const S& s, const std::
   }
 }
 
-/// The settings that write_settings wrote; what is not there keeps its default.
+/// The settings that write_settings wrote. Error `settings.attribute.missing`: not all are there.
 template <class S>
 S read_settings(const std::vector<Field<S>>& fields, const Attributes& from,
                 const std::string& prefix) {

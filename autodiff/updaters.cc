@@ -117,7 +117,9 @@ const auto& rows() {
                     {"epsilon", &RMSProp::epsilon, kPositive}},
                    [](const RMSProp& u, Step& s) {
                      Var v = s.average("rmsprop_square", u.decay, square(s.g));
-                     if (u.centered) v = v - square(s.average("rmsprop_mean", u.decay, s.g));
+                     // Rounding may leave less than nothing.
+                     if (u.centered)
+                       v = maximum(v - square(s.average("rmsprop_mean", u.decay, s.g)), 0);
                      return s.w -
                             s.at(s.rate) * s.momentum(u.momentum, s.g / (sqrt(v) + u.epsilon));
                    }},

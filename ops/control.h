@@ -22,7 +22,8 @@ using Branch = std::function<std::vector<V>(const std::vector<V>& operands)>;
 
 /// then_branch(operands) if `predicate` holds, else else_branch(operands); the other branch does
 /// not run, and gives no gradient. predicate[]:bool. Both branches give as many results, of the
-/// same dtypes and shapes. Errors: cond.predicate.type, cond.branches.count, cond.branches.type.
+/// same dtypes and shapes. Errors: cond.predicate.type and, in a graph, where both are known,
+/// cond.branches.count, cond.branches.type.
 template <Operable V>
 std::vector<V> cond(V predicate, std::vector<V> operands,
                     std::type_identity_t<Branch<V>> then_branch,

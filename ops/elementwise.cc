@@ -220,7 +220,7 @@ Tensor now = where(t > 0, log(t), -1);  // now: {-1, 0})",
 
   r.add({.name = "lerp",
          .sig = "a[...], b[...], t[...] -> y[...]",
-         .doc = "y = a + t (b - a): a where t is 0, b where it is 1; broadcast.",
+         .doc = "y = (1 - t) a + t b: a where t is 0, b where it is 1; broadcast.",
          .example = R"(Graph g;
 Var old_value = g.placeholder("old_value", f32, {"B", 3});
 Var new_value = g.placeholder("new_value", f32, {"B", 3});
@@ -233,7 +233,7 @@ Tensor now = lerp(t, t * 3, 0.5);  // now: {2, 4})",
            return {unbroadcast(g[0] * (1 - t), a.shape()), unbroadcast(g[0] * t, b.shape()),
                    unbroadcast(g[0] * (b - a), t.shape())};
          },
-         .formula = "a + t * (b - a)",
+         .formula = "(1 - t) * a + t * b",
          .samples = {{{{{2, 3}}, {{2, 3}}, {{2, 3}}}},
                      {{{{2, 1}}, {{3}}, {{}}}},
                      {{{{0, 2}}, {{0, 2}}, {{2}}}}}});

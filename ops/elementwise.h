@@ -35,7 +35,7 @@ template <Operable V>
 V where(V condition, std::type_identity_t<Operand<V>> a, std::type_identity_t<Operand<V>> b,
         Site at = Site::here());
 
-/// y = a + t (b - a); the three are broadcast. Shapes: a[...], b[...], t[...] of one float dtype.
+/// y = (1 - t) a + t b; the three are broadcast. Shapes: a[...], b[...], t[...] of one float dtype.
 template <Operable V>
 V lerp(V a, std::type_identity_t<Operand<V>> b, std::type_identity_t<Operand<V>> t,
        Site at = Site::here());

@@ -15,45 +15,26 @@ namespace rondo {
 namespace {
 
 constexpr std::array kFunctions{
-    FnInfo{Fn::kInput, "", 0, false},
-    FnInfo{Fn::kConstant, "", 0, false},
-    FnInfo{Fn::kAdd, "add", 2, false},
-    FnInfo{Fn::kSub, "sub", 2, false},
-    FnInfo{Fn::kMul, "mul", 2, false},
-    FnInfo{Fn::kDiv, "div", 2, false},
-    FnInfo{Fn::kPow, "pow", 2, false},
-    FnInfo{Fn::kMin, "minimum", 2, false},
-    FnInfo{Fn::kMax, "maximum", 2, false},
-    FnInfo{Fn::kAtan2, "atan2", 2, false},
-    FnInfo{Fn::kMod, "mod", 2, false},
-    FnInfo{Fn::kNeg, "neg", 1, false},
-    FnInfo{Fn::kAbs, "abs", 1, false},
-    FnInfo{Fn::kSign, "sign", 1, false},
-    FnInfo{Fn::kFloor, "floor", 1, false},
-    FnInfo{Fn::kCeil, "ceil", 1, false},
-    FnInfo{Fn::kRound, "round", 1, false},
-    FnInfo{Fn::kExp, "exp", 1, false},
-    FnInfo{Fn::kExpm1, "expm1", 1, false},
-    FnInfo{Fn::kLog, "log", 1, false},
-    FnInfo{Fn::kLog1p, "log1p", 1, false},
-    FnInfo{Fn::kLog2, "log2", 1, false},
-    FnInfo{Fn::kSqrt, "sqrt", 1, false},
-    FnInfo{Fn::kCbrt, "cbrt", 1, false},
-    FnInfo{Fn::kTanh, "tanh", 1, false},
-    FnInfo{Fn::kSigmoid, "sigmoid", 1, false},
-    FnInfo{Fn::kErf, "erf", 1, false},
-    FnInfo{Fn::kSin, "sin", 1, false},
-    FnInfo{Fn::kCos, "cos", 1, false},
-    FnInfo{Fn::kLess, "less", 2, true},
-    FnInfo{Fn::kLessEqual, "less_equal", 2, true},
-    FnInfo{Fn::kGreater, "greater", 2, true},
-    FnInfo{Fn::kGreaterEqual, "greater_equal", 2, true},
-    FnInfo{Fn::kEqual, "equal", 2, true},
-    FnInfo{Fn::kNotEqual, "not_equal", 2, true},
-    FnInfo{Fn::kAnd, "logical_and", 2, true},
-    FnInfo{Fn::kOr, "logical_or", 2, true},
-    FnInfo{Fn::kNot, "logical_not", 1, true},
-    FnInfo{Fn::kSelect, "where", 3, false},
+    FnInfo{Fn::kInput, "", 0, false},          FnInfo{Fn::kConstant, "", 0, false},
+    FnInfo{Fn::kAdd, "add", 2, false},         FnInfo{Fn::kSub, "sub", 2, false},
+    FnInfo{Fn::kMul, "mul", 2, false},         FnInfo{Fn::kDiv, "div", 2, false},
+    FnInfo{Fn::kPow, "pow", 2, false},         FnInfo{Fn::kMin, "minimum", 2, false},
+    FnInfo{Fn::kMax, "maximum", 2, false},     FnInfo{Fn::kAtan2, "atan2", 2, false},
+    FnInfo{Fn::kMod, "mod", 2, false},         FnInfo{Fn::kFloorDiv, "floor_div", 2, false},
+    FnInfo{Fn::kNeg, "neg", 1, false},         FnInfo{Fn::kAbs, "abs", 1, false},
+    FnInfo{Fn::kSign, "sign", 1, false},       FnInfo{Fn::kFloor, "floor", 1, false},
+    FnInfo{Fn::kCeil, "ceil", 1, false},       FnInfo{Fn::kRound, "round", 1, false},
+    FnInfo{Fn::kExp, "exp", 1, false},         FnInfo{Fn::kExpm1, "expm1", 1, false},
+    FnInfo{Fn::kLog, "log", 1, false},         FnInfo{Fn::kLog1p, "log1p", 1, false},
+    FnInfo{Fn::kLog2, "log2", 1, false},       FnInfo{Fn::kSqrt, "sqrt", 1, false},
+    FnInfo{Fn::kCbrt, "cbrt", 1, false},       FnInfo{Fn::kTanh, "tanh", 1, false},
+    FnInfo{Fn::kSigmoid, "sigmoid", 1, false}, FnInfo{Fn::kErf, "erf", 1, false},
+    FnInfo{Fn::kSin, "sin", 1, false},         FnInfo{Fn::kCos, "cos", 1, false},
+    FnInfo{Fn::kLess, "less", 2, true},        FnInfo{Fn::kLessEqual, "less_equal", 2, true},
+    FnInfo{Fn::kGreater, "greater", 2, true},  FnInfo{Fn::kGreaterEqual, "greater_equal", 2, true},
+    FnInfo{Fn::kEqual, "equal", 2, true},      FnInfo{Fn::kNotEqual, "not_equal", 2, true},
+    FnInfo{Fn::kAnd, "logical_and", 2, true},  FnInfo{Fn::kOr, "logical_or", 2, true},
+    FnInfo{Fn::kNot, "logical_not", 1, true},  FnInfo{Fn::kSelect, "where", 3, false},
 };
 
 // comparison := sum (('<'|'<='|'>'|'>='|'==') sum)?; sum := product (('+'|'-') product)*; product
@@ -198,6 +179,12 @@ T evaluate_float(Fn fn, T a, T b, T c) {
       const T r = std::fmod(a, b);
       return r != 0 && (r < 0) != (b < 0) ? r + b : r;
     }
+    case Fn::kFloorDiv: {
+      if (b == 0) return a / b;
+      const T r = std::fmod(a, b);
+      const T whole = std::nearbyint((a - r) / b);
+      return r != 0 && (r < 0) != (b < 0) ? whole - 1 : whole;
+    }
     case Fn::kFloor:
       return std::floor(a);
     case Fn::kCeil:
@@ -287,6 +274,11 @@ T evaluate_integer(Fn fn, T a, T b, T c) {
     case Fn::kMod: {
       const T r = b == 0 || b == -1 ? T{0} : static_cast<T>(a % b);
       return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
+    }
+    case Fn::kFloorDiv: {
+      if (b == 0) return T{0};
+      if (b == -1) return static_cast<T>(U{0} - static_cast<U>(a));
+      return a % b != 0 && (a < 0) != (b < 0) ? a / b - 1 : a / b;
     }
     case Fn::kNeg:
       return static_cast<T>(U{0} - static_cast<U>(a));

@@ -30,6 +30,7 @@ enum class Fn : uint8_t {
   kMax,
   kAtan2,
   kMod,
+  kFloorDiv,
   kNeg,
   kAbs,
   kSign,

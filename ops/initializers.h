@@ -36,7 +36,7 @@ Tensor ones(const Dims& dims, DType dtype = f32);
 /// `value` everywhere.
 Tensor constant(const Dims& dims, double value, DType dtype = f32);
 
-/// Even in [low, high).
+/// Even in [low, high); rounding to bf16 or f16 may give high.
 Tensor uniform(Graph g, const Dims& dims, double low, double high, DType dtype = f32);
 /// Normal; standard_deviation is at least 0.
 Tensor normal(Graph g, const Dims& dims, double mean, double standard_deviation, DType dtype = f32);

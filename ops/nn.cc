@@ -273,8 +273,9 @@ OpenBody* body_of(const Var& x, std::string_view op) {
   if (b == nullptr || !(x.graph() == b->graph)) {
     if (x.graph().has_parent())
       fail(Fault::kUnsupported, cat(op, ".x.body"), "[", op,
-           "] cannot be used in a recurrence inside of a recurrence; apply it to the inner one's "
-           "inputs or outputs");
+           "] cannot be used in the body of cond, while_loop or scan, nor in a recurrence inside "
+           "of a "
+           "recurrence; apply it to what goes in or comes out");
     return nullptr;
   }
   if (x.rank() == 0 || !(x.dim(0) == Dim::symbol(b->symbol)))

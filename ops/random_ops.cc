@@ -256,9 +256,11 @@ Var draw(std::string_view op, Graph g, Shape shape, Attributes a, Site at) {
     return per_step(draw(op, b->graph.parent(), std::move(shape), std::move(a), at), at);
   }
   if (g.has_parent())
-    fail(Fault::kUnsupported, cat(op, ".shape.body"), "[", op,
-         "] cannot be used in a recurrence inside of a recurrence; draw around both, and give the "
-         "numbers to them as xs");
+    fail(
+        Fault::kUnsupported, cat(op, ".shape.body"), "[", op,
+        "] cannot be used in the body of cond, while_loop or scan, nor in a recurrence inside of a "
+        "recurrence; draw around them, and give the "
+        "numbers to them as xs");
   a.set("shape", std::move(shape));
   a.set("stream", g.next_stream());
   return g.call(registry().at(op), {}, std::move(a), {.site = at})[0];

@@ -15,7 +15,8 @@
 
 namespace rondo::random {
 
-/// y even in [low, high), in steps of 2^-24 of its width; low < high. y[shape] of a float dtype.
+/// y even in [low, high), in steps of 2^-24 of its width; low < high. Rounding to bf16 or f16
+/// may give high. y[shape] of a float dtype.
 Var uniform(Graph g, Shape shape, double low = 0, double high = 1, DType dtype = f32,
             Site at = Site::here());
 Tensor uniform(Rng& rng, const Dims& dims, double low = 0, double high = 1, DType dtype = f32,

@@ -26,6 +26,11 @@ Dim dim_of(const InferContext& c, std::string_view attribute) {
 Types infer_one_hot(const InferContext& c) {
   Types r{{c.attributes().dtype("dtype"), c[0].shape, true}};
   r[0].shape.push_back(dim_of(c, "depth"));
+  for (const auto* name : {"on", "off"}) {
+    const double v = c.attributes().number(name);
+    if (!is_float(r[0].dtype) && Tensor::scalar(r[0].dtype, v).item() != v)
+      c.refuse(name, "whole", name, " is ", v, ", which is no ", r[0].dtype);
+  }
   return r;
 }
 
@@ -59,8 +64,9 @@ Types infer_range(const InferContext& c) {
       if (v != std::trunc(v)) c.refuse(name, "whole", name, " is ", v, ", which is no ", t);
     }
     const double most = t == i32 ? std::numeric_limits<int32_t>::max() : kLargestCount;
+    const double least = t == i32 ? std::numeric_limits<int32_t>::min() : -kLargestCount;
     for (const double v : {begin, begin + std::max(0.0, count - 1) * step}) {
-      if (std::abs(v) > most) c.refuse("end", "range", v, " is out of range of ", t);
+      if (v > most || v < least) c.refuse("end", "range", v, " is out of range of ", t);
     }
   }
   return {{t, {static_cast<int64_t>(count)}, true}};
@@ -119,7 +125,13 @@ Tensor smooth = one_hot(t, 2, {.on = 0.75, .off = 0.25});  // smooth: {0.25, 0.7
            {"depth.count",
             {{{{2}, 0, 1, i32}}, {{"depth", Shape{2, 2}}}},
             "depth is not one dimension"},
-           {"depth.negative", {{{{2}, 0, 1, i32}}, {{"depth", Shape{-1}}}}, "depth is negative"}}});
+           {"depth.negative", {{{{2}, 0, 1, i32}}, {{"depth", Shape{-1}}}}, "depth is negative"},
+           {"on.whole",
+            {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"on", 0.5}, {"dtype", i32}}},
+            "on is no number of the dtype"},
+           {"off.whole",
+            {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"off", -2.0}, {"dtype", boolean}}},
+            "off is no number of the dtype"}}});
   r.add(
       {.name = "sequence_mask",
        .sig = "lengths[B]:int -> mask[B]:bool",

@@ -286,6 +286,39 @@ void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
   }
 }
 
+// A value that was made of rows and has none any more, a sum over them, may only be a term of
+// `sums`.
+void refuse_lost_rows(const Graph& g, const Subgraph& body, const std::string& symbol,
+                      size_t of_rows) {
+  const auto has_rows = [&](const Shape& s) {
+    return std::any_of(s.begin(), s.end(), [&](const Dim& d) {
+      const auto names = d.symbols();
+      return std::find(names.begin(), names.end(), symbol) != names.end();
+    });
+  };
+  std::vector<int32_t> lost(static_cast<size_t>(g.size()), -1);  // the node that lost them
+  for (int32_t id = 0; id < g.size(); ++id) {
+    const Node& n = g.node(id);
+    for (const Value v : n.inputs) {
+      if (!v) continue;
+      const int32_t before = lost[static_cast<size_t>(v.node)];
+      if (before >= 0) lost[static_cast<size_t>(id)] = before;
+      for (const ValueType& t : n.outputs) {
+        if (before < 0 && t.present && has_rows(g.type(v).shape) && !has_rows(t.shape))
+          lost[static_cast<size_t>(id)] = id;
+      }
+    }
+  }
+  for (size_t i = 0; i < of_rows; ++i) {
+    const Value v = body.outputs[i];
+    if (!v || lost[static_cast<size_t>(v.node)] < 0) continue;
+    const Node& n = g.node(lost[static_cast<size_t>(v.node)]);
+    fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
+         " in the body takes the rows together, but the body is for each row by itself",
+         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
+  }
+}
+
 }  // namespace
 
 bool mixes_rows(const Graph& body, const Node& n, const std::string& row_symbol) {
@@ -294,12 +327,19 @@ bool mixes_rows(const Graph& body, const Node& n, const std::string& row_symbol)
     const Shape& s = body.type(n.inputs[operand]).shape;
     return !s.empty() && s[0] == Dim::symbol(row_symbol);
   };
-  if (!has_rows(0)) return n.op->name == "scatter_add" && has_rows(1);
+  if (n.op->name == "scatter_add" || n.op->name == "scatter_update") {
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      if (has_rows(i)) return true;
+    }
+  }
+  if (!has_rows(0)) return false;
   static const std::set<std::string> kByIndex{"gather", "gather_nd", "scatter_add",
                                               "scatter_update", "batch_norm"};
   if (kByIndex.count(n.op->name) == 1) return true;
   const size_t rank = body.type(n.inputs[0]).shape.size();
   const auto is_first = [rank](int64_t axis) { return axis_index(axis, rank) == 0; };
+  static const std::set<std::string> kLastAxis{"layer_norm", "rms_norm", "top_k"};
+  if (kLastAxis.count(n.op->name) == 1) return rank == 1;
   const Shape& result = n.outputs[0].shape;
   const bool keeps_rows = !result.empty() && result[0] == Dim::symbol(row_symbol);
   if (n.op->name == "stack") return !keeps_rows;  // its axis is one of the result
@@ -436,6 +476,7 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
          " in the body takes the rows together, but the body is for each row by itself",
          n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
   }
+  refuse_lost_rows(g, s, symbol, step.states.size() + step.ys.size());
   // What the body asked for by per_step and per_row stands behind what was given.
   Vars xs = in.xs, per_row = in.per_row;
   const auto insert = [&](Vars& list, const std::vector<OpenBody::Operand>& more) {

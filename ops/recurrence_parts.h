@@ -26,7 +26,10 @@ inline bool has_symbol(const Shape& s, const std::string& symbol) {
 // The op that a recurrence means when it is a branch, which may not run at all: nothing leaves it.
 inline constexpr std::string_view kBranch = "cond";
 
-inline bool is_branch(const Node& n) { return n.attributes.text("origin").rfind(kBranch, 0) == 0; }
+inline bool is_branch(const Node& n) {
+  const std::string_view origin = n.attributes.text("origin");
+  return origin.substr(0, origin.find('.')) == kBranch;  // and its gradients
+}
 
 // A symbol for the rows of a body that no operand of the outer graph uses.
 std::string row_symbol_of(const Graph& outer);

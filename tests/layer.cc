@@ -238,6 +238,11 @@ TEST_CASE("rnn::layer: rows cannot be taken together in a cell", "[layer]") {
   CHECK(code([](const Var& h) { return reverse(h); }) == "recurrence.body.mixed");
   CHECK(code([](const Var& h) { return cumsum(h, {.axis = 0}); }) == "recurrence.body.mixed");
   CHECK(code([](const Var& h) { return nn::l2_normalize(h, {0, 1}); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return h - mean(h, {.axes = {0}}); }) == "recurrence.body.mixed");
+  CHECK(code([](const Var& h) { return h / norm(h); }) == "recurrence.body.mixed");
+  CHECK(code([&](const Var& h) {
+          return gather(scatter_update(x, per_row(which), h), per_row(which));
+        }) != "");
   CHECK(code([](const Var& h) { return reverse(sort(h), {-1}); }).empty());
   CHECK(code([](const Var& h) { return nn::l2_normalize(h); }).empty());
   CHECK(code([](const Var& h) { return nn::softmax(h, 1); }).empty());

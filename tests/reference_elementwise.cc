@@ -166,6 +166,10 @@ TEST_CASE("rounding takes halves to the even number, and remainders have the div
                j = Tensor::of<int32_t>({4}, {2, -2, -1, 0});
   CHECK(values(run("floor_div", {i, j})) == Numbers{-4, -4, 7, 0});
   CHECK(values(run("mod", {i, j})) == Numbers{1, -1, 0, 0});
+  constexpr int32_t kMin = std::numeric_limits<int32_t>::min(), kMax = -(kMin + 1);
+  const Tensor far = Tensor::of<int32_t>({3}, {kMin, kMax, kMin}),
+               by = Tensor::of<int32_t>({3}, {3, -2, -1});
+  CHECK(values(run("floor_div", {far, by})) == Numbers{-715827883, -1073741824, kMin});
 }
 
 TEST_CASE("NaN, infinities and finite numbers are told apart", "[reference][elementwise]") {
