@@ -160,8 +160,28 @@ gradients.wrt.rolled | unsupported | a gradient by a value in a loop that an ear
 vjp.cotangents.count | argument | not one cotangent for each output | give an empty Var for 0
 vjp.cotangents.type | argument | a cotangent has another type than its output | give dtype and shape of the output
 vjp.values.empty | argument | an output, or a value to differentiate by, is an empty Var | give it a value
-UPDATER.NAME.range | argument | a number of the updater is out of range | the text gives the range
+vjp.inputs.empty | argument | an input is an empty Tensor | give it a value
+jvp.inputs.empty | argument | an input is an empty Tensor | give it a value
+jvp.values.empty | argument | a value to differentiate by is an empty Var | give it a value
+jvp.tangents.count | argument | not one tangent for each value | give an empty Var for 0
+jvp.tangents.type | argument | a tangent has another type than its value | give dtype and shape of the value
+hvp.values.empty | argument | a value to differentiate by is an empty Var | give it a value
+hvp.directions.count | argument | not one direction for each value | give an empty Var for 0
+hvp.directions.type | argument | a direction has another type than its value | give dtype and shape of the value
+jacobian.y.empty | argument | y is an empty Var | give it a value
+jacobian.y.dtype | argument | y is no float | `cast` it before
+jacobian.y.symbolic | argument | y has symbols in its shape: there is a backward pass for each element | give it sizes that are numbers
+jacobian.y.size | argument | y has too many elements | `jvp` and `vjp` give products with a Jacobian of any size
+value_and_gradients.inputs.empty | argument | an input is an empty Tensor | give it a value
+value_and_gradients.f.count | argument | the function gives not one value | return the loss alone
+UPDATER.NAME.range | argument | a number of an updater, a schedule or a clip is out of range | the text gives the range
 updater.gradients.count | argument | not one gradient for each variable | give them in the same order
+updater.state.type | argument | the graph has another value under a name that the updater keeps a variable by | give that value another name
+schedule.name.unknown | argument | a file names a schedule that this build has not | the text lists them
+schedule.plateau.loss | argument | a rate that follows the loss, and no loss | give it as `.loss` to `updates_for`
+schedule.plateau.losses | argument | a rate that follows the losses of a training is asked for by the step alone | train with it, or choose another schedule
+regularization.except.unknown | argument | a name that none of the updated variables has | name variables that are updated
+settings.attribute.missing | argument | a file lacks a number of its updater or schedule, or has another type there | get an undamaged file
 updater.name.unknown | argument | a file names an updater that this build has not | the text lists them
 
 backend.name.unknown | argument | this build has no such backend | the text lists those it has
@@ -335,6 +355,7 @@ verify.path.missing | argument | `rondo verify`: no such file or folder | give o
 verify.dtype.value | argument | `rondo verify`: vectors do not run in this dtype | give f64, f32, bf16 or f16
 verify.file.json | argument | a file of vectors holds no JSON where it must | mend the file
 verify.file.metadata | argument | a file of vectors lacks a key | mend the file
+verify.file.tensor | argument | a file of vectors lacks a tensor | mend the file
 verify.file.cotangent | argument | a cotangent of a result that the op does not give | mend the file
 verify.file.gradient | argument | a gradient of an operand that is not there | mend the file
 verify.names.value | unsupported | a file of vectors uses the names of a system that is not known | use those of rondo, or name none

@@ -31,7 +31,7 @@ Attributes attributes(const SafeTensors& file, const std::string& key) {
     } else if (v.is_string()) {
       r.set(name, v.get<std::string>());
     } else {
-      fail(Fault::kArgument, "verify.config.type", "[updater] ", key, " '", name, "' is ",
+      fail(Fault::kUnsupported, "verify.config.type", "[updater] ", key, " '", name, "' is ",
            v.type_name());
     }
   }

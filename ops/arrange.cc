@@ -152,6 +152,7 @@ Tensor now = stack<Tensor>({row, row + 2}, 1);  // now: {1, 3, 2, 4})",
                      {{{Dims{}}, {Dims{}}}},
                      {{{{0, 2}}}, {{"axis", 1}}}},
          .refuses = {{"axis.range", {{{{2}}, {{2}}}, {{"axis", 2}}}, "y has no such axis"},
+                     {"xs.arity", {}, "there is no operand"},
                      {"xs.shape", {{{{2}}, {{3}}}}, "operands are of two shapes"}}});
   r.add({.name = "unstack",
          .sig = "x[...]:same -> ys[...]:same*",

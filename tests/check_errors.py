@@ -7,6 +7,7 @@ Each code that a source throws stands in the table (cli/error_codes.cc) or among
 of the table is thrown somewhere. Each rule that an op states by itself is broken once: by a refused call of the op's
 definition, or by the vectors of other systems (tests/vectors/*/refusals.txt), or, where it takes a body or symbols, by a test.
 """
+import fnmatch
 import pathlib
 import re
 import subprocess
@@ -122,7 +123,7 @@ def thrown():
 def fits(pattern, row):
     """Whether a code of the sources, * for what they fill in, may be the row's."""
     a, b = pattern.split("."), row.split(".")
-    return len(a) == len(b) and all(x == y or x == "*" for x, y in zip(a, b))
+    return len(a) == len(b) and all(fnmatch.fnmatchcase(y, x) for x, y in zip(a, b))
 
 
 def rules_of_ops():
@@ -156,7 +157,7 @@ def main():
             if fault and "*" not in code and hits and rows[hits[0]] != fault:
                 bad.append(f"{place}: {code} is a fault of kind {fault}, the table says {rows[hits[0]]}")
     rules, unnamed = rules_of_ops()
-    of_ops = [f"*.{rule}" for found, _ in rules.values() for rule in found]
+    of_ops = [f"*.{r}" for found, _ in rules.values() for rule in found for r in (rule, "*." + rule.split(".")[1])]
     for row in rows:
         if not any(fits(code, row) for code in [*codes, *of_ops]):
             bad.append(f"cli/error_codes.cc: nothing throws {row}")
@@ -173,7 +174,8 @@ def main():
             in_tests = re.search(rf'"\w+\.{re.escape(rule)}"', tests)
             if not of_file and not shared and not in_tests:
                 bad.append(f"{name}: nothing breaks the rule {rule}; add it to the op's `.refuses`")
-            elif not any(c.endswith("." + rule) for c in broken) and not any(fits(f"*.{rule}", row) for row in rows):
+            elif not any(c.endswith("." + rule) for c in broken) and not any(
+                    fits(f"*.{rule}", row) or row == f"OP.OPERAND.{rule.split('.')[1]}" for row in rows):
                 bad.append(f"{name}: nothing says what {rule} means; add it to cli/error_codes.cc")
     for code in sorted(c for c in codes if "*" not in c and c.endswith(".range")):
         if re.match(r"(backends|ops)/", codes[code][0][0]) and code not in rows and code not in broken | vectors:
