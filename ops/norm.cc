@@ -154,7 +154,7 @@ OpDef batch_norm_def() {
 and next_variance alike. The variance is that of the batch, divided by the number of rows. Where mask, of x's shape without its last axis, is
 false x counts for nothing, NaN included, and y is 0: padding of sequences. A batch without any row changes nothing.
 Training is a property of the run: RunOptions::training, which a Trainer sets and its evaluate() does not. When the running values are
-variables a Trainer stores the next ones after each step by itself; a program with a loop of its own adds state_updates(loss) to the updates
+variables a Trainer stores the next ones after each step by itself; a program with a loop of its own adds state_updates({loss}) to the updates
 that it gives to Session::run_and_update. When one variable serves several calls, the last one's next value is stored.)",
       .source = "Ioffe and Szegedy (2015)",
       .example = R"(Graph g;

@@ -53,8 +53,9 @@ struct BatchNormResult {
 /// In training (RunOptions::training) m and v are those of this batch, otherwise running_mean and
 /// running_variance. next = momentum running + (1 - momentum) batch's. Where the mask is false x
 /// (NaN included) counts for nothing and y is 0. Gradients: all but the running values. When those
-/// are variables a Trainer keeps the next ones by itself; another loop adds state_updates(loss) to
-/// its updates. Errors: batch_norm.ARGUMENT.rank, .dim, .dtype. Source: Ioffe and Szegedy (2015).
+/// are variables a Trainer keeps the next ones by itself; another loop adds state_updates({loss})
+/// to its updates. Errors: batch_norm.ARGUMENT.rank, .dim, .dtype. Source: Ioffe and Szegedy
+/// (2015).
 template <Operable V>
 BatchNormResult<V> batch_norm(V x, std::type_identity_t<BatchNormInputs<V>> inputs,
                               BatchNormConfig config = {}, Site at = Site::here());

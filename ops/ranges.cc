@@ -28,7 +28,7 @@ Types infer_one_hot(const InferContext& c) {
   r[0].shape.push_back(dim_of(c, "depth"));
   for (const auto* name : {"on", "off"}) {
     const double v = c.attributes().number(name);
-    if (!is_float(r[0].dtype) && Tensor::scalar(r[0].dtype, v).item() != v)
+    if (is_integer(r[0].dtype) && Tensor::scalar(r[0].dtype, v).item() != v)
       c.refuse(name, "whole", name, " is ", v, ", which is no ", r[0].dtype);
   }
   return r;
@@ -130,7 +130,7 @@ Tensor smooth = one_hot(t, 2, {.on = 0.75, .off = 0.25});  // smooth: {0.25, 0.7
             {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"on", 0.5}, {"dtype", i32}}},
             "on is no number of the dtype"},
            {"off.whole",
-            {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"off", -2.0}, {"dtype", boolean}}},
+            {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"off", 0.25}, {"dtype", i64}}},
             "off is no number of the dtype"}}});
   r.add(
       {.name = "sequence_mask",
