@@ -80,7 +80,8 @@ const Var& Call::operator[](std::string_view name) const {
 
 const OpDef& OpRegistry::add(OpDef def) {
   if (def.name.empty() || def.doc.empty())
-    fail(Fault::kArgument, "registry.op.incomplete", "op '", def.name, "' needs a name and a doc");
+    fail(Fault::kArgument, "registry.op.incomplete", "op '", def.name, "' has no ",
+         def.name.empty() ? "name" : "doc, a line on what it means");
   if (ops_.count(def.name) != 0)
     fail(Fault::kArgument, "registry.op.taken", "an op called '", def.name,
          "' is registered already");
