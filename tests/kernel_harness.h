@@ -29,30 +29,32 @@ struct KernelRun {
   uint64_t seed = 0;
   int64_t step = 0;
   int threads = 1;
+  bool unaligned = false;  ///< operands and results start one element after an aligned place
 };
 
 inline constexpr size_t kGuard = 64;
 inline constexpr auto kGarbage = std::byte{0xa5};
 
-/// The number of elements' bytes, aligned, between guards; all garbage.
+/// The number of elements' bytes between guards, `shift` bytes after an aligned place; all garbage.
 class Guarded {
  public:
-  explicit Guarded(size_t bytes) : bytes_(bytes), memory_(allocate_aligned(bytes + 2 * kGuard)) {
-    std::fill_n(memory_.get(), bytes + 2 * kGuard, kGarbage);
+  explicit Guarded(size_t bytes, size_t shift = 0)
+      : bytes_(bytes), shift_(shift), memory_(allocate_aligned(bytes + shift + 2 * kGuard)) {
+    std::fill_n(memory_.get(), bytes + shift + 2 * kGuard, kGarbage);
   }
-  std::byte* data() const { return memory_.get() + kGuard; }
+  std::byte* data() const { return memory_.get() + shift_ + kGuard; }
   bool intact() const {
     const auto clean = [](const std::byte* b) {
       return std::all_of(b, b + kGuard, [](std::byte v) { return v == kGarbage; });
     };
-    return clean(memory_.get()) && clean(data() + bytes_);
+    return clean(data() - kGuard) && clean(data() + bytes_);
   }
   Tensor tensor(const TensorType& t) const {
     return Tensor::view(t.dtype, t.dims, data(), memory_);
   }
 
  private:
-  size_t bytes_;
+  size_t bytes_, shift_;
   std::shared_ptr<std::byte> memory_;
 };
 
@@ -91,14 +93,15 @@ inline std::vector<Tensor> run_call(const Kernel& kernel, const KernelCall& call
                                     const std::vector<Tensor>& inputs, const KernelRun& run) {
   std::vector<Guarded> in_memory, out_memory;
   std::vector<View> in, out;
+  const auto shift = [&](const TensorType& t) { return run.unaligned ? size_of(t.dtype) : 0; };
   for (size_t i = 0; i < inputs.size(); ++i) {
-    in_memory.emplace_back(call.in[i].bytes());
+    in_memory.emplace_back(call.in[i].bytes(), shift(call.in[i]));
     if (inputs[i].bytes() != 0)
       std::memcpy(in_memory[i].data(), inputs[i].raw(), inputs[i].bytes());
     in.push_back({&call.in[i], inputs[i] ? in_memory[i].data() : nullptr});
   }
   for (const TensorType& t : call.out) {
-    out_memory.emplace_back(t.bytes());
+    out_memory.emplace_back(t.bytes(), shift(t));
     out.push_back({&t, t.present ? out_memory.back().data() : nullptr});
   }
   ThreadTeam team(run.threads);

@@ -1,5 +1,8 @@
-// Every kernel of every backend against the reference backend: on the samples of its op, and on
-// those stretched to sizes of 0, 1 and 17, and enlarged, in f64 and f32.
+// Every kernel of every backend against the reference backend, aligned and not: on the samples of
+// its op, and on those stretched to sizes of 0, 1 and 17, and enlarged, in f64 and f32; in every
+// dtype, with each operand in turn holding a NaN, an infinity, zeros of both signs or denormals.
+// Kernels compute halves in f32 (runtime/half.h), so every op in them stands against its f64
+// values.
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
@@ -15,18 +18,80 @@ using namespace rondo::test;
 namespace {
 
 // Rounding: relative to the largest value of the result, because sums cancel.
-double allowed(DType t) { return t == f64 ? 1e-12 : 1e-5; }
+double allowed(DType t) {
+  switch (t) {
+    case f64:
+      return 1e-12;
+    case f32:
+      return 1e-5;
+    case f16:
+      return 0x1p-10;
+    case bf16:
+      return 0x1p-7;
+    default:
+      return 0;
+  }
+}
 
-std::string difference(const Tensor& got, const Tensor& want) {
+double least(DType t) {
+  switch (t) {
+    case f64:
+      return std::numeric_limits<double>::denorm_min();
+    case f16:
+      return 0x1p-24;
+    default:
+      return std::numeric_limits<float>::denorm_min();
+  }
+}
+
+// What the operands of a comparison hold.
+enum class Holding { kDrawn, kNaN, kInfinity, kMinusInfinity, kZeros, kDenormals };
+constexpr std::pair<Holding, const char*> kSpecial[] = {{Holding::kNaN, "a NaN"},
+                                                        {Holding::kInfinity, "an infinity"},
+                                                        {Holding::kMinusInfinity, "-infinity"},
+                                                        {Holding::kZeros, "0 and -0"},
+                                                        {Holding::kDenormals, "denormals"}};
+
+// `t` with one element that is not finite, or all of it tiny.
+Tensor holding(const Tensor& t, Holding what) {
+  std::vector<double> v = values(t);
+  const auto inf = std::numeric_limits<double>::infinity();
+  const auto one = v.begin() + static_cast<int64_t>(v.size() * 2 / 3);
+  if (v.empty() || what == Holding::kDrawn) return t;
+  if (what == Holding::kNaN) *one = std::nan("");
+  if (what == Holding::kInfinity) *one = inf;
+  if (what == Holding::kMinusInfinity) *one = -inf;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const double sign = i % 3 == 1 ? -1 : 1;
+    if (what == Holding::kZeros) v[i] = sign * 0.0;
+    if (what == Holding::kDenormals)
+      v[i] = sign * least(t.dtype()) * static_cast<double>(37 * i % 1000);
+  }
+  return Tensor::of<double>(t.dims(), v).to(t.dtype());
+}
+
+// `tiny`: all values are denormals or zeros, so what is left out or flushed must show.
+std::string difference(const Tensor& got, const Tensor& want, bool tiny = false) {
   if (got.dtype() != want.dtype() || got.dims() != want.dims()) return "another type or shape";
-  double largest = 1;
+  double largest = tiny ? 0 : 1;
   for (int64_t i = 0; i < want.size(); ++i) {
     if (std::isfinite(want.at(i))) largest = std::max(largest, std::abs(want.at(i)));
   }
+  // Each of the up to 17 products of a sum is rounded to a multiple of the least denormal.
+  const double absolute = tiny ? 17 * least(want.dtype()) : 0;
   for (int64_t i = 0; i < want.size(); ++i) {
     const double a = got.at(i), b = want.at(i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    if (!is_float(want.dtype()) || !(std::abs(a - b) <= allowed(want.dtype()) * largest))
+    if (!is_float(want.dtype()) || !(std::abs(a - b) <= allowed(want.dtype()) * largest + absolute))
+      return cat("element ", i, ": ", a, ", the reference says ", b);
+  }
+  return {};
+}
+
+std::string difference_of_zeros(const Tensor& got, const Tensor& want) {
+  for (int64_t i = 0; i < want.size(); ++i) {
+    const double a = got.at(i), b = want.at(i);
+    if (a == 0 && b == 0 && std::signbit(a) != std::signbit(b))
       return cat("element ", i, ": ", a, ", the reference says ", b);
   }
   return {};
@@ -50,9 +115,11 @@ struct Oracle {
   std::vector<Tensor> inputs, results;
 };
 template <class Run>
-std::optional<Oracle> ask_reference(const NamedSample& s, DType t, Run&& run) {
+std::optional<Oracle> ask_reference(const NamedSample& s, DType t, Run&& run, Holding what = {},
+                                    size_t operand = 0) {
   for (const Sample& sample : {s.sample, with_zero_integers(s.sample)}) {
-    const std::vector<Tensor> inputs = draw(sample, t);
+    std::vector<Tensor> inputs = draw(sample, t);
+    if (what != Holding::kDrawn) inputs[operand] = holding(inputs[operand], what);
     try {
       return Oracle{inputs, run(inputs)};
     } catch (const Error&) {
@@ -80,38 +147,93 @@ struct Counts {
   size_t kernels = 0, calls = 0, unsupported = 0, meaningless = 0;
 };
 
-// An op's kernels, called directly between guard bytes.
-void compare_with_reference(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts,
-                            size_t& calls) {
+struct Conditions {
+  DType dtype;
+  bool training = false;
+  bool unaligned = false;
+  Holding what = {};
+  size_t operand = 0;  ///< the one that holds it
+};
+
+// A kernel, called directly between guard bytes; whether it could be.
+bool compare_call(const Backend& b, const Kernel& k, const NamedSample& s, const Conditions& c,
+                  Counts& counts) {
+  KernelRun run{.training = c.training, .seed = 5, .step = 2, .unaligned = c.unaligned};
+  const auto reference = [&](const std::vector<Tensor>& inputs) {
+    return run_reference(s, inputs, run);
+  };
+  const auto oracle = ask_reference(s, c.dtype, reference, c.what, c.operand);
+  if (!oracle) {
+    ++counts.meaningless;
+    return false;
+  }
+  run.kernel = k.name;
+  std::vector<Tensor> got;
+  try {
+    got = run_kernel(b, s.op->name, oracle->inputs, s.sample.attributes, run);
+  } catch (const Error& e) {
+    if (e.code() != "harness.kernel.none") throw;
+    ++counts.unsupported;
+    return false;
+  }
+  const bool tiny = c.what == Holding::kZeros || c.what == Holding::kDenormals;
+  for (size_t i = 0; i < got.size(); ++i) {
+    CAPTURE(i);
+    CHECK(difference(got[i], oracle->results[i], tiny) == "");
+    // The sign of a sum of products of zeros depends on whether the sum begins with 0.
+    if (c.what == Holding::kZeros && k.op != "matmul")
+      CHECK(difference_of_zeros(got[i], oracle->results[i]) == "");
+  }
+  ++counts.calls;
+  return true;
+}
+
+bool compare_sizes(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts) {
+  bool called = false;
   for (const NamedSample& s : sized_samples(op)) {
     for (const DType t : {f64, f32}) {
       for (const bool training : {false, true}) {
         if (training && !op.opaque) continue;
         INFO(s.name << " in " << t << (training ? " in training" : ""));
-        KernelRun run{.training = training, .seed = 5, .step = 2};
-        const auto oracle = ask_reference(
-            s, t, [&](const std::vector<Tensor>& inputs) { return run_reference(s, inputs, run); });
-        if (!oracle) {
-          ++counts.meaningless;
-          continue;
-        }
-        run.kernel = k.name;
-        std::vector<Tensor> got;
-        try {
-          got = run_kernel(b, op.name, oracle->inputs, s.sample.attributes, run);
-        } catch (const Error& e) {
-          if (e.code() != "harness.kernel.none") throw;
-          ++counts.unsupported;
-          continue;
-        }
-        for (size_t i = 0; i < got.size(); ++i) {
-          CAPTURE(i);
-          CHECK(difference(got[i], oracle->results[i]) == "");
-        }
-        ++calls;
+        called |= compare_call(b, k, s, {t, training, t == f32}, counts);
       }
     }
   }
+  return called;
+}
+
+bool has_floats(const OpDef& op) {
+  return std::any_of(op.samples.begin(), op.samples.end(), [](const Sample& s) {
+    return std::any_of(s.inputs.begin(), s.inputs.end(),
+                       [](const Sample::Input& in) { return !in.absent && is_float(in.dtype); });
+  });
+}
+
+std::vector<NamedSample> odd_samples(const OpDef& op) {
+  std::vector<NamedSample> r;
+  for (const NamedSample& s : samples_of(op)) {
+    r.push_back(s);
+    for (NamedSample& more : stretched(s, {17})) r.push_back(std::move(more));
+  }
+  return r;
+}
+
+bool compare_specials(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts) {
+  bool called = false;
+  for (const NamedSample& s : odd_samples(op)) {
+    for (const DType t : {f64, f32, bf16, f16}) {
+      INFO(s.name << " in " << t);
+      const auto drawn = compare_call(b, k, s, {t, false, true}, counts);
+      for (size_t i = 0; drawn && i < s.sample.inputs.size(); ++i) {
+        if (s.sample.inputs[i].absent || !is_float(s.sample.inputs[i].dtype)) continue;
+        for (const auto& [what, name] : kSpecial) {
+          INFO("operand " << i << " holds " << name);
+          called |= compare_call(b, k, s, {t, false, true, what, i}, counts);
+        }
+      }
+    }
+  }
+  return called;
 }
 
 // Results of an op and gradients by all its float operands, in a session.
@@ -130,56 +252,80 @@ Whole with_gradients(const NamedSample& s, const std::vector<Tensor>& inputs) {
 }
 
 // A kernel for nodes that no sample makes directly (a recurrence): on ops that are lowered to such
-// nodes, forward and backward, through a session that is made to use it.
-void compare_in_sessions(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts,
-                         size_t& calls) {
+// nodes, forward and backward, through a session that is made to use it; whether it was.
+bool compare_session(const Backend& b, const Kernel& k, const NamedSample& s, const Conditions& c,
+                     Counts& counts) {
+  const auto reference = [&](const std::vector<Tensor>& inputs) {
+    const Whole w = with_gradients(s, inputs);
+    return Session(w.g.graph, {.backend = "reference", .optimize = false}, one_thread())
+        .run(w.fetches, w.g.feeds);
+  };
+  const auto oracle = ask_reference(s, c.dtype, reference, c.what, c.operand);
+  if (!oracle) {
+    ++counts.meaningless;
+    return false;
+  }
+  const Whole w = with_gradients(s, oracle->inputs);
+  Session forced(w.g.graph, {.backend = std::string(b.name()), .kernel = k.name}, one_thread());
+  if (!forced.plan(w.fetches)->bind({})->uses_kernel(k.name)) {
+    ++counts.unsupported;
+    return false;
+  }
+  const std::vector<Tensor> got = forced.run(w.fetches, w.g.feeds);
+  for (size_t i = 0; i < got.size(); ++i) {
+    CAPTURE(i);
+    CHECK(difference(got[i], oracle->results[i]) == "");
+  }
+  ++counts.calls;
+  return true;
+}
+
+bool compare_sizes_in_sessions(const Backend& b, const Kernel& k, const OpDef& op, Counts& counts) {
+  bool called = false;
   for (const NamedSample& s : sized_samples(op)) {
     for (const DType t : {f64, f32}) {
       INFO(s.name << " in " << t);
-      const auto oracle = ask_reference(s, t, [&](const std::vector<Tensor>& inputs) {
-        const Whole w = with_gradients(s, inputs);
-        return Session(w.g.graph, {.backend = "reference", .optimize = false}, one_thread())
-            .run(w.fetches, w.g.feeds);
-      });
-      if (!oracle) {
-        ++counts.meaningless;
-        continue;
-      }
-      const Whole w = with_gradients(s, oracle->inputs);
-      Session forced(w.g.graph, {.backend = std::string(b.name()), .kernel = k.name}, one_thread());
-      if (!forced.plan(w.fetches)->bind({})->uses_kernel(k.name)) {
-        ++counts.unsupported;
-        continue;
-      }
-      const std::vector<Tensor> got = forced.run(w.fetches, w.g.feeds);
-      for (size_t i = 0; i < got.size(); ++i) {
-        CAPTURE(i);
-        CHECK(difference(got[i], oracle->results[i]) == "");
-      }
-      ++calls;
+      called |= compare_session(b, k, s, {t}, counts);
     }
   }
+  return called;
 }
 
-}  // namespace
+bool compare_specials_in_sessions(const Backend& b, const Kernel& k, const OpDef& op,
+                                  Counts& counts) {
+  bool called = false;
+  for (const NamedSample& s : samples_of(op)) {
+    for (const DType t : {f64, f32}) {
+      for (size_t i = 0; i < s.sample.inputs.size(); ++i) {
+        if (s.sample.inputs[i].absent || !is_float(s.sample.inputs[i].dtype)) continue;
+        for (const auto& [what, name] : kSpecial) {
+          INFO(s.name << " in " << t << ", operand " << i << " holds " << name);
+          called |= compare_session(b, k, s, {t, false, false, what, i}, counts);
+        }
+      }
+    }
+  }
+  return called;
+}
 
-TEST_CASE("every kernel of every backend agrees with the reference", "[registry][kernel]") {
+// Each kernel on each op that it serves: by itself, or in sessions for a kernel of nodes that no
+// sample makes. `meant_for`: the ops on which a kernel must have been called at least once.
+template <class Alone, class InSession, class MeantFor>
+void compare_all(Alone&& alone, InSession&& in_session, MeantFor&& meant_for) {
   Counts counts;
   for (const Backend* b : linked_backends()) {
     if (b->name() == "reference") continue;
     for (const Kernel& k : b->kernels()) {
       INFO("kernel " << k.name);
-      size_t calls = 0;
+      const bool in_body = !k.op.empty() && registry().at(k.op).samples.empty();
+      bool called = false, meant = false;
       for (const OpDef* op : registry().all()) {
-        if (serves(k, *op) && !op->samples.empty())
-          compare_with_reference(*b, k, *op, counts, calls);
+        if (op->samples.empty() || !(in_body ? static_cast<bool>(op->lower) : serves(k, *op)))
+          continue;
+        meant |= meant_for(*op);
+        called |= in_body ? in_session(*b, k, *op, counts) : alone(*b, k, *op, counts);
       }
-      for (const OpDef* op : registry().all()) {
-        if (!k.op.empty() && registry().at(k.op).samples.empty() && op->lower)
-          compare_in_sessions(*b, k, *op, counts, calls);
-      }
-      CHECK(calls > 0);
-      counts.calls += calls;
+      CHECK(called == meant);
       ++counts.kernels;
     }
   }
@@ -187,4 +333,47 @@ TEST_CASE("every kernel of every backend agrees with the reference", "[registry]
                       << " not supported, " << counts.meaningless << " without a result");
   CHECK(counts.kernels > 0);
   CHECK(counts.calls > 100);
+}
+
+}  // namespace
+
+TEST_CASE("every kernel of every backend agrees with the reference", "[registry][kernel]") {
+  compare_all(compare_sizes, compare_sizes_in_sessions, [](const OpDef&) { return true; });
+}
+
+TEST_CASE("every kernel passes NaN, infinities, zeros and denormals on as the reference does",
+          "[registry][kernel]") {
+  compare_all(compare_specials, compare_specials_in_sessions, has_floats);
+}
+
+TEST_CASE("every op in bf16 and f16 is its f64 values, rounded, on every backend",
+          "[registry][kernel]") {
+  const auto cast = [](const Tensor& t, DType to) { return is_float(t.dtype()) ? t.to(to) : t; };
+  size_t calls = 0;
+  for (const OpDef* op : registry().all()) {
+    for (const NamedSample& s : samples_of(*op)) {
+      for (const DType t : {bf16, f16}) {
+        INFO(s.name << " in " << t);
+        const std::vector<Tensor> inputs = draw(s.sample, t);
+        std::vector<Tensor> wide;
+        for (const Tensor& in : inputs) wide.push_back(in ? cast(in, f64) : in);
+        const auto run = [&](const std::vector<Tensor>& in, std::string_view backend) {
+          const OpGraph g = graph_of(*op, s.sample.attributes, in);
+          return Session(g.graph, {.backend = std::string(backend)}, one_thread())
+              .run(g.present(), g.feeds);
+        };
+        const std::vector<Tensor> want = run(wide, "reference");
+        for (const Backend* b : linked_backends()) {
+          const std::vector<Tensor> got = run(inputs, b->name());
+          for (size_t i = 0; i < got.size(); ++i) {
+            INFO("result " << i << " of " << b->name());
+            CHECK(difference(got[i], cast(want[i], got[i].dtype())) == "");
+          }
+          ++calls;
+        }
+      }
+    }
+  }
+  WARN(calls << " calls in half precision");
+  CHECK(calls >= 4 * (registry().all().size() - 10));
 }
