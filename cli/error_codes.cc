@@ -201,7 +201,8 @@ variables.name.unknown | argument | no variable has this name | the text lists t
 variables.value.type | argument | a value has another dtype or shape than its variable | give those of the variable
 trainer.graph.variables | argument | the graph has no trainable variable | make weights with `variable`
 trainer.clip_norm.range | argument | clip_norm is negative or no number | give 0 (off) or more
-trainer.loss.finite | argument | the loss is NaN or infinite | make the learning rate smaller, clip gradients, look at the data
+trainer.loss.finite | argument | the loss is NaN or infinite; the step was not made | make the learning rate smaller, clip gradients, look at the data
+trainer.variable.finite | argument | a step would make a weight NaN or infinite, and was not made | make the learning rate smaller, clip gradients, look at the data
 trainer.data.empty | argument | there is no sequence to train on | give some
 trainer.resume.batches | argument | an epoch was begun with another number of batches | give the same data and batch_size
 model.INPUT.placeholder | argument | an input of the model is no placeholder of its graph | give one

@@ -87,7 +87,8 @@ Tensor Session::run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions
 }
 
 std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
-                                            const std::vector<Feed>& feeds, RunOptions options) {
+                                            const std::vector<Feed>& feeds, RunOptions options,
+                                            const Inspect& before_commit) {
   const std::shared_ptr<const Entry> e = entry(fetches, updates);
   for (const auto& [p, value] : feeds) {
     if (!p || !(p.graph() == graph_) || p.node().op != &placeholder_op()) {
@@ -145,13 +146,14 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
   RunContext context{*team_, options.training, options.seed, options.step};
   frame.run(context);
 
-  if (!updates.empty()) {
-    VariableStore::Values changes;
-    for (size_t k = 0; k < updates.size(); ++k)
-      changes[updates[k].variable.name()] = outputs[fetches.size() + k];
-    store_->commit(changes);
-  }
+  const std::vector<Tensor> updated(outputs.begin() + static_cast<int64_t>(fetches.size()),
+                                    outputs.end());
   outputs.resize(fetches.size());
+  if (before_commit) before_commit(outputs, updated);
+  if (updates.empty()) return outputs;
+  VariableStore::Values changes;
+  for (size_t k = 0; k < updates.size(); ++k) changes[updates[k].variable.name()] = updated[k];
+  store_->commit(changes);
   return outputs;
 }
 

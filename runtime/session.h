@@ -2,6 +2,7 @@
 // kept.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -45,9 +46,14 @@ class Session {
                           RunOptions options = {});
   /// The only one.
   Tensor run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions options = {});
-  /// As run; then, when all went well, commits the updates to the store.
+  /// Sees what was fetched and the new values of the updates' variables, before these are kept.
+  using Inspect =
+      std::function<void(const std::vector<Tensor>& fetched, const std::vector<Tensor>& updated)>;
+  /// As run; then, when all went well, commits the updates to the store. What `before_commit`
+  /// throws leaves the store as it was.
   std::vector<Tensor> run_and_update(const Vars& fetches, const Updates& updates,
-                                     const std::vector<Feed>& feeds, RunOptions options = {});
+                                     const std::vector<Feed>& feeds, RunOptions options = {},
+                                     const Inspect& before_commit = nullptr);
 
   /// The plan that such a run uses, for inspection.
   std::shared_ptr<const Plan> plan(const Vars& fetches, const Updates& updates = {});

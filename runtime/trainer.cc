@@ -1,7 +1,7 @@
 #include <rondo/runtime/trainer.h>
 
 #include <chrono>
-#include <cmath>
+#include <cstdint>
 
 #include <rondo/autodiff/gradients.h>
 #include <rondo/autodiff/state_updates.h>
@@ -28,6 +28,34 @@ struct Trainer::Totals {
     return s;
   }
 };
+
+namespace {
+
+template <class Bits>
+bool all_below(const Tensor& t, Bits exponent) {
+  const auto* bits = reinterpret_cast<const Bits*>(t.raw());
+  bool found = false;  // no early exit: so the loop is one of vectors
+  for (int64_t i = 0; i < t.size(); ++i) found |= (bits[i] & exponent) == exponent;
+  return !found;
+}
+
+// NaN and infinity have all bits of the exponent.
+bool all_finite(const Tensor& t) {
+  switch (t.dtype()) {
+    case f64:
+      return all_below(t, uint64_t{0x7ff0000000000000});
+    case f32:
+      return all_below(t, uint32_t{0x7f800000});
+    case f16:
+      return all_below(t, uint16_t{0x7c00});
+    case bf16:
+      return all_below(t, uint16_t{0x7f80});
+    default:
+      return true;
+  }
+}
+
+}  // namespace
 
 Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
     : model_nodes_(graph.size()),
@@ -70,14 +98,25 @@ Vars Trainer::updater_variables() const {
 }
 
 std::vector<Tensor> Trainer::step(const std::vector<Feed>& feeds) {
+  const auto refuse = [&](std::string_view what, std::string_view name) {
+    fail(
+        Fault::kArgument, cat("trainer.", what, ".finite"), "[trainer] ", name,
+        " is NaN or infinite after step ", state_.step + 1, " (epoch ", state_.epoch + 1,
+        ", batch ", state_.batch + 1,
+        "), so that step was not made: what is fed may hold NaN, or the learning rate is too high");
+  };
+  const auto inspect = [&](const std::vector<Tensor>& fetched, const std::vector<Tensor>& updated) {
+    if (!all_finite(fetched[0])) refuse("loss", "the loss");
+    for (size_t i = 0; i < updated.size(); ++i) {
+      const Var& v = updates_[i].variable;
+      if (is_of_model(v) && !all_finite(updated[i]))
+        refuse("variable", cat("variable \"", v.name(), "\""));
+    }
+  };
   std::vector<Tensor> fetched = model_.session().run_and_update(
-      fetches_, updates_, feeds, {.training = true, .seed = config_.seed, .step = state_.step});
+      fetches_, updates_, feeds, {.training = true, .seed = config_.seed, .step = state_.step},
+      inspect);
   ++state_.step;
-  if (!std::isfinite(fetched[0].item())) {
-    fail(Fault::kArgument, "trainer.loss.finite", "[trainer] the loss is ", fetched[0].item(),
-         " at step ", state_.step, " (epoch ", state_.epoch + 1, ", batch ", state_.batch + 1,
-         "): what is fed may hold NaN, or the learning rate is too high");
-  }
   return fetched;
 }
 
