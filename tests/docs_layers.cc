@@ -230,3 +230,32 @@ TEST_CASE("layers: an encoder and a decoder that attends to it", "[docs]") {
   const Tensor likeliest = argmax(slice(out[0], 0, 0, 1));
   for (int64_t b = 0; b < 2; ++b) CHECK(out[1].at(b) == likeliest.at(b));
 }
+
+TEST_CASE("layers: convolutions before a layer", "[docs]") {
+  Graph g;
+  Var lengths = g.placeholder("lengths", i32, {"B"});
+  Dim T = 2 * Dim("N");  // a stride must divide T: pad what is fed to an even length
+  Var frames = g.placeholder("frames", f32, {"B", T, 40});  // batch first, as convolutions have it
+  Var mask = expand_dims(sequence_mask(lengths, T, true), -1);  // mask: [B,2*N,1]
+  Var clean = where(mask, frames, 0);  // padding may hold anything, NaN too
+
+  nn::Conv1dOptions halve{.stride = 2, .padding = nn::Padding::amounts, .amounts = {2, 2}};
+  Var features = relu(nn::conv_1d(clean, 64, 5, "conv", halve));  // features: [B,N,64]
+  Var shorter = floor_div(lengths + 1, 2);                        // ceil(T / 2) steps, of each row
+
+  auto top = rnn::lstm_layer(features, {.max_ts_length = shorter},
+                             rnn::lstm_layer_weights(g, "top", 64, 32),
+                             {.data_format = NTS, .ret_last_h = true});  // top.y: [B,N,32]
+
+  Session session(g);
+  const Tensor batch = transpose(padded({8, 2, 40}, {7, 4}), {1, 0, 2});
+  const auto whole = session.run({top.y, top.last_h},
+                                 {{frames, batch}, {lengths, Tensor::of<int32_t>({2}, {7, 4})}});
+  CHECK(whole[0].dims() == Dims{2, 4, 32});
+  CHECK(all_finite(whole));
+  const Tensor row = slice(slice(batch, 0, 1, 2), 1, 0, 4);
+  const auto alone =
+      session.run({top.y, top.last_h}, {{frames, row}, {lengths, Tensor::of<int32_t>({1}, {4})}});
+  CHECK(alone[0] == slice(slice(whole[0], 0, 1, 2), 1, 0, 2));
+  CHECK(alone[1] == slice(whole[1], 0, 1, 2));
+}
