@@ -21,5 +21,6 @@ void add_verify(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_ops(CLI::App& app, Run& run);
 void add_errors(CLI::App& app, Run& run);
+void add_bench(CLI::App& app, Run& run);
 
 }  // namespace rondo::tool

@@ -368,6 +368,9 @@ verify.tensor.unknown | unsupported | a tensor of the file that no operand or re
 verify.tensor.kind | unsupported | a tensor of the file is neither operand, result nor gradient | mend the file
 inspect.bind.syntax | argument | `rondo inspect --bind` without SYMBOL=NUMBER | write it so
 inspect.bind.symbol | argument | no placeholder has this symbol | the text lists those that there are
+bench.cell.unknown | argument | `rondo bench` knows no such cell | `rondo bench --help` lists them
+bench.form.offered | argument | this form of the cell has no lengths, or one direction only | give `--form scan`
+bench.hidden.dim | argument | an sru's input is not as wide as its state | give `--hidden` as large as `--input`
 )table";
 
 std::vector<ErrorCode> parsed() {

@@ -1,4 +1,5 @@
-// `rondo`: checks a build against test vectors, shows what a saved model is, lists the ops.
+// `rondo`: checks a build against test vectors, shows what a saved model is, lists the ops, times
+// networks.
 #include <cstdio>
 #include <exception>
 
@@ -34,11 +35,12 @@ int main(int argc, char** argv) {
   rondo::tool::add_inspect(app, run);
   rondo::tool::add_ops(app, run);
   rondo::tool::add_errors(app, run);
+  rondo::tool::add_bench(app, run);
   try {
     app.parse(argc, argv);
     if (!run)
       throw rondo::tool::UsageError(
-          "a command is needed: verify, inspect, ops or errors (see rondo --help)");
+          "a command is needed: verify, inspect, ops, errors or bench (see rondo --help)");
     return run();
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsage;

@@ -13,26 +13,31 @@ namespace {
 constexpr int kMostShifts = 3;
 
 // A value that is one slice of another along an axis, the axis gone: reshape(slice(x, axis, i,
-// i+1)).
+// i+1)), a result of unstack, or what that is lowered to, reshape(split(x, axis)).
 struct Cut {
   Value of;
   int64_t axis = 0, at = 0;
 };
 std::optional<Cut> cut_of(const LiveGraph& g, Value v) {
-  const Node& squeezed = g.node(v.node);
-  if (squeezed.op->name != "reshape") return std::nullopt;
-  const Node& cut = g.node(squeezed.inputs[0].node);
-  if (cut.op->name != "slice") return std::nullopt;
+  const Node& n = g.node(v.node);
+  const bool whole = n.op->name == "unstack";
+  if (!whole && n.op->name != "reshape") return std::nullopt;
+  const Value part = whole ? v : n.inputs[0];
+  const Node& cut = g.node(part.node);
+  if (!whole && cut.op->name != "slice" && cut.op->name != "split") return std::nullopt;
   const Shape& of = g.type(cut.inputs[0]).shape;
-  const Shape& bounds = cut.attributes.shape("bounds");
   const size_t axis = axis_index(cut.attributes.integer("axis"), of.size());
-  if (!bounds[0].is_constant() || !bounds[1].is_constant() ||
-      bounds[1].constant() != bounds[0].constant() + 1)
-    return std::nullopt;
+  int64_t at = part.slot;
+  if (cut.op->name == "slice") {
+    const Shape& bounds = cut.attributes.shape("bounds");
+    if (!bounds[0].is_constant()) return std::nullopt;
+    at = bounds[0].constant();
+  }
+  if (!whole && g.type(part).shape[axis] != Dim(1)) return std::nullopt;
   Shape rest = of;
   rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(axis));
-  if (rest != g.type(v).shape || g.stays(squeezed.id) || g.stays(cut.id)) return std::nullopt;
-  return Cut{cut.inputs[0], static_cast<int64_t>(axis), bounds[0].constant()};
+  if (rest != g.type(v).shape || g.stays(n.id) || g.stays(cut.id)) return std::nullopt;
+  return Cut{cut.inputs[0], static_cast<int64_t>(axis), at};
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ Var stacked(const Vars& ys) {
 }
 
 const std::vector<std::string>& ways() {
-  static const std::vector<std::string> kWays{"recurrence", "layer", "lstm_layer", "cells",
-                                              "primitives"};
+  static const std::vector<std::string> kWays{"recurrence", "layer",     "lstm_layer", "cells",
+                                              "primitives", "unstacked", "split"};
   return kWays;
 }
 
@@ -89,9 +89,13 @@ Written write(const std::string& way, DType t = f64, bool symbolic_rows = false)
     w.last = r.finals[0];
   } else {
     Two s{w.h0, w.c0};
-    Vars ys;
+    Vars ys, xs;
+    if (way == "unstacked") xs = unstack(w.x);
+    if (way == "split") {
+      for (const Var& x : split(w.x, kT, 0)) xs.push_back(squeeze(x, 0));
+    }
     for (int64_t k = 0; k < kT; ++k) {
-      const Var x = at_time(w.x, k);
+      const Var x = xs.empty() ? at_time(w.x, k) : xs[static_cast<size_t>(k)];
       if (way == "cells") {
         const auto r = rnn::lstm_layer_cell(x, {.c_last = s.c, .y_last = s.h}, {w.wx, w.wr, w.b});
         s = {r.h, r.c};
@@ -100,7 +104,7 @@ Written write(const std::string& way, DType t = f64, bool symbolic_rows = false)
       }
       ys.push_back(s.h);
     }
-    w.y = stacked(ys);
+    w.y = way == "unstacked" ? stack(ys) : stacked(ys);
     w.last = s.h;
   }
   return w;
@@ -160,8 +164,8 @@ TEST_CASE("an unrolled loop, a layer and a recurrence are one thing", "[roll]") 
     for (size_t k = 0; k < want.size(); ++k) CHECK(got[k].same_bits(want[k]));
     CHECK(recurrences(explained) == how);
     CHECK(explained.find(" over time, backwards") != std::string::npos);
-    CHECK((explained.find("  roll  ") != std::string::npos) ==
-          (way == "cells" || way == "primitives"));
+    const bool is_layer = way == "recurrence" || way == "layer" || way == "lstm_layer";
+    CHECK((explained.find("  roll  ") == std::string::npos) == is_layer);
   }
 }
 

@@ -105,6 +105,12 @@ class Compiler {
     return {Home::kBuffer, program_.buffers.size() - 1, 0, width};
   }
 
+  Place filled(double number, int64_t width) {
+    const Tensor& row =
+        program_.numbers.emplace_back(Tensor::full(program_.dtype, {width}, number));
+    return {Home::kConstant, 0, 0, width, row.raw()};
+  }
+
   // A value that a group computes is given a place as soon as something outside of the group wants
   // it.
   Place place_of(Value v) {
@@ -208,7 +214,8 @@ class Compiler {
     const Place whole = home_of(v);
     int at = 0;
     for (const Value i : n.inputs) {
-      if (!per_row(i) || known_.at(i).scalar) return false;
+      if (!per_row(i)) return false;
+      if (known_.at(i).scalar) known_.at(i) = {.place = filled(known_.at(i).number, width(i))};
       at = std::max(at, ready(i));
     }
     int64_t column = 0;

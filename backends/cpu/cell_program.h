@@ -64,6 +64,7 @@ struct CellProgram {
   std::vector<Copy> ends;        ///< outputs that no group wrote in place
   std::vector<Place> next;       ///< where each next state lies at the end of a step
   std::vector<int64_t> state_widths;
+  std::vector<Tensor> numbers;  ///< rows of one number each, that places point at
 
   /// The program of a recurrence's body; none, and `why`, when something in it does not fit.
   static std::optional<CellProgram> compile(const KernelCall& call, std::string* why = nullptr);

@@ -1,0 +1,151 @@
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include <fmt/core.h>
+#include <nlohmann/json.hpp>
+
+#include "bench.h"
+
+#include <rondo/ops/random.h>
+#include <rondo/runtime/session.h>
+
+namespace rondo::tool {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+Tensor noise(const Var& of, uint64_t seed) {
+  Tensor t(f64, bind(of.shape(), {}));
+  for (int64_t i = 0; i < t.size(); ++i)
+    t.mutable_data<double>()[i] = uniform_at(seed, 0, 0, static_cast<uint64_t>(i)) - 0.5;
+  return t.to(of.dtype());
+}
+
+// Past its end a row holds zeros, for peers that multiply them.
+Tensor cleared(Tensor x, const std::vector<int32_t>& lengths) {
+  const size_t row = x.bytes() / static_cast<size_t>(std::max<int64_t>(1, x.dim(0) * x.dim(1)));
+  std::byte* data = x.raw_mutable();
+  for (int64_t t = 0; t < x.dim(0); ++t) {
+    for (int64_t b = 0; b < x.dim(1); ++b) {
+      if (t >= lengths[static_cast<size_t>(b)])
+        std::fill_n(data + static_cast<size_t>(t * x.dim(1) + b) * row, row, std::byte{0});
+    }
+  }
+  return x;
+}
+
+std::string kernels_of(const BoundPlan& plan) {
+  std::set<std::string> of_recurrences, of_products;
+  for (const StepInfo& s : plan.steps()) {
+    if (s.op == "recurrence") of_recurrences.insert(s.kernel);
+    if (s.op == "matmul") of_products.insert(s.kernel);
+  }
+  std::string r;
+  for (const std::string& k : of_recurrences.empty() ? of_products : of_recurrences)
+    r += (r.empty() ? "" : " ") + k;
+  return r;
+}
+
+int64_t bytes_of(const BoundPlan& plan) {
+  size_t n = plan.arena_bytes();
+  for (const auto& types : {plan.input_types(), plan.output_types()}) {
+    for (const TensorType& t : types) n += t.bytes();
+  }
+  return static_cast<int64_t>(n);
+}
+
+const char* form_name(BenchForm f) {
+  return f == BenchForm::fused ? "fused" : f == BenchForm::scan ? "scan" : "unrolled";
+}
+
+}  // namespace
+
+BenchResult bench(const BenchModel& model, const BenchOptions& options) {
+  const BenchNetwork n = bench_network(model);
+  const std::vector<int32_t> lengths = bench_lengths(model);
+  std::vector<Feed> feeds{{n.x, cleared(noise(n.x, 1), lengths)}};
+  if (n.lengths) feeds.emplace_back(n.lengths, Tensor::of<int32_t>({model.batch}, lengths));
+  if (n.dy) feeds.emplace_back(n.dy, cleared(noise(n.dy, 2), lengths));
+
+  Session session(n.graph, {.backend = options.backend},
+                  std::make_shared<ThreadTeam>(options.threads));
+  BenchResult r;
+  const Clock::time_point planning = Clock::now();
+  const std::shared_ptr<const BoundPlan> plan = session.plan(n.fetches)->bind({});
+  r.plan_ms = ms_since(planning);
+  r.kernel = kernels_of(*plan);
+  r.peak_bytes = bytes_of(*plan);
+
+  const RunOptions run{.training = model.train};
+  for (int i = 0; i < 3; ++i) session.run(n.fetches, feeds, run);
+  if (options.allocations) {
+    const int64_t before = options.allocations();
+    session.run(n.fetches, feeds, run);
+    r.allocations = options.allocations() - before;
+  }
+  std::vector<double> ms;
+  const Clock::time_point start = Clock::now();
+  while (ms.size() < 5 || ms_since(start) < 1000 * options.min_time) {
+    const Clock::time_point one = Clock::now();
+    session.run(n.fetches, feeds, run);
+    ms.push_back(ms_since(one));
+  }
+  std::sort(ms.begin(), ms.end());
+  r.runs = static_cast<int64_t>(ms.size());
+  r.ms_min = ms.front();
+  r.ms_median = (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2;
+  r.gflops = bench_flops(model) / r.ms_min * 1e-6;
+  return r;
+}
+
+std::string explain_bench(const BenchModel& model, const BenchOptions& options) {
+  const BenchNetwork n = bench_network(model);
+  return Session(n.graph, {.backend = options.backend}).explain(n.fetches);
+}
+
+std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResult& r) {
+  nlohmann::ordered_json j{{"cell", m.cell},
+                           {"mode", m.train ? "train" : "infer"},
+                           {"form", form_name(m.form)},
+                           {"time", m.time},
+                           {"batch", m.batch},
+                           {"input", m.input},
+                           {"hidden", m.hidden},
+                           {"layers", m.layers},
+                           {"bidirectional", m.bidirectional},
+                           {"lengths", m.ragged ? "ragged" : "full"},
+                           {"dtype", cat(m.dtype)},
+                           {"threads", o.threads},
+                           {"ms_min", r.ms_min},
+                           {"ms_median", r.ms_median},
+                           {"runs", r.runs},
+                           {"gflops", r.gflops},
+                           {"kernel", r.kernel},
+                           {"peak_bytes", r.peak_bytes},
+                           {"plan_ms", r.plan_ms}};
+  if (r.allocations) j["allocations"] = *r.allocations;
+  return j.dump() + "\n";
+}
+
+std::string to_text(const BenchModel& m, const BenchOptions& o, const BenchResult& r) {
+  std::string s =
+      fmt::format("{} {} ({}): T {} B {} I {} H {}, {} layer{}{}{}, {}, {} thread{}\n", m.cell,
+                  m.train ? "train" : "infer", form_name(m.form), m.time, m.batch, m.input,
+                  m.hidden, m.layers, m.layers == 1 ? "" : "s", m.bidirectional ? " both ways" : "",
+                  m.ragged ? ", ragged" : "", cat(m.dtype), o.threads, o.threads == 1 ? "" : "s");
+  s += fmt::format("  {:.3f} ms at best, {:.3f} ms median of {} runs; {:.1f} GFLOP/s\n", r.ms_min,
+                   r.ms_median, r.runs, r.gflops);
+  s += fmt::format("  kernel {}; {:.1f} MiB planned; plan made in {:.1f} ms", r.kernel,
+                   static_cast<double>(r.peak_bytes) / 1048576.0, r.plan_ms);
+  if (r.allocations) s += fmt::format("; {} allocations a run", *r.allocations);
+  return s + "\n";
+}
+
+}  // namespace rondo::tool

@@ -1,0 +1,114 @@
+// `rondo bench`: how fast one network runs here. This program counts what it allocates.
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <new>
+
+#include <fmt/core.h>
+
+#include "bench.h"
+#include "commands.h"
+
+#include <rondo/runtime/backend.h>
+
+namespace {
+std::atomic<int64_t> allocated{0};
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  allocated.fetch_add(1, std::memory_order_relaxed);
+  const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
+  void* p = std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+}  // namespace
+
+void* operator new(std::size_t n) { return counted(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
+void* operator new(std::size_t n, std::align_val_t a) {
+  return counted(n, static_cast<std::size_t>(a));
+}
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace rondo::tool {
+
+void add_bench(CLI::App& app, Run& run) {
+  struct Arguments {
+    BenchModel model;
+    BenchOptions options;
+    bool json = false, explain = false;
+  };
+  auto a = std::make_shared<Arguments>();
+  a->options.allocations = [] { return allocated.load(std::memory_order_relaxed); };
+  BenchModel& m = a->model;
+  CLI::App* c = app.add_subcommand("bench", "Time a recurrent network on this machine");
+  c->add_option("cell", m.cell, "What is recurrent")
+      ->required()
+      ->check(CLI::IsMember(bench_cells()));
+  const auto size = [&](const char* name, int64_t& to, const char* what) {
+    return c->add_option(name, to, what)->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  };
+  size("--time", m.time, "Steps T")->required();
+  size("--batch", m.batch, "Rows B")->required();
+  size("--input", m.input, "Features of x, I")->required();
+  size("--hidden", m.hidden, "Hidden units H")->required();
+  size("--layers", m.layers, "Layers upon each other")->capture_default_str();
+  c->add_flag("--bidirectional", m.bidirectional, "Both directions, side by side");
+  const auto choice = [&](const char* name, auto& to, const auto& values, const char* what,
+                          const char* standard) {
+    c->add_option_function<std::string>(
+         name, [&to, values](const std::string& s) { to = values.at(s); }, what)
+        ->check(CLI::IsMember(values))
+        ->default_str(standard);
+  };
+  choice("--mode", m.train, std::map<std::string, bool>{{"infer", false}, {"train", true}},
+         "train: forward, and the gradients of x and of every weight", "infer");
+  choice("--dtype", m.dtype,
+         std::map<std::string, DType>{{"f32", f32}, {"bf16", bf16}, {"f64", f64}},
+         "Of x, the weights and y", "f32");
+  choice("--lengths", m.ragged, std::map<std::string, bool>{{"full", false}, {"ragged", true}},
+         "ragged: spread evenly over [0.25 T, T]", "full");
+  choice("--form", m.form,
+         std::map<std::string, BenchForm>{{"fused", BenchForm::fused},
+                                          {"scan", BenchForm::scan},
+                                          {"unrolled", BenchForm::unrolled}},
+         "fused: the library's layer; scan: a cell of primitives in rnn::layer; unrolled: that "
+         "cell, step by step",
+         "fused");
+  c->add_option("--threads", a->options.threads, "Threads of the team")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  std::vector<std::string> backends;
+  for (const Backend* b : linked_backends()) backends.emplace_back(b->name());
+  c->add_option("--backend", a->options.backend, "Where it runs")
+      ->check(CLI::IsMember(backends))
+      ->capture_default_str();
+  c->add_option("--min-time", a->options.min_time, "Seconds of timed runs; at least 5 runs")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  CLI::Option* json = c->add_flag("--json", a->json, "One line of JSON");
+  c->add_flag("--explain", a->explain, "What was rolled, lowered and chosen, instead of the time")
+      ->excludes(json);
+  c->callback([a, &run] {
+    run = [a] {
+      try {
+        if (a->explain) {
+          fmt::print("{}", explain_bench(a->model, a->options));
+          return 0;
+        }
+        const BenchResult r = bench(a->model, a->options);
+        fmt::print("{}",
+                   a->json ? to_json(a->model, a->options, r) : to_text(a->model, a->options, r));
+      } catch (const Error& e) {
+        if (e.code().rfind("bench.", 0) == 0) throw UsageError(e.what());
+        throw;
+      }
+      return 0;
+    };
+  });
+}
+
+}  // namespace rondo::tool
