@@ -6,7 +6,7 @@
 #include <rondo/ops/half_math.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/random.h>
-#include <rondo/ops/reduce.h>
+#include <rondo/ops/reduce_common.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/rnn_common.h>
 #include <rondo/ops/shape.h>
@@ -61,9 +61,10 @@ Vars lower_rms_norm(const Call& c) {
 }
 
 Vars lower_l2_normalize(const Call& c) {
-  const Var x = widened(c["x"]);
   const ReduceOptions o{.axes = c.attributes().integers("axes"), .keep_dims = true};
-  return {narrowed(x * rsqrt(maximum(sum(x * x, o), c.number("epsilon"))), c["x"].dtype())};
+  return {reduce_internal::in_f64(c["x"], [&](const Var& x) {
+    return x * rsqrt(maximum(sum(square(x), o), c.number("epsilon")));
+  })};
 }
 
 Types infer_l2_normalize(const InferContext& c) {

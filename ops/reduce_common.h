@@ -42,6 +42,13 @@ Var in_f32(const Var& x, F&& f) {
   return is_half(t) ? cast(f(cast(x, f32)), t) : f(x);
 }
 
+/// f(x) in x's dtype, worked out in f64: squares of f32 overflow beyond 1.8e19.
+template <class F>
+Var in_f64(const Var& x, F&& f) {
+  const DType t = x.dtype();
+  return t == f64 ? f(x) : cast(f(cast(x, f64)), t);
+}
+
 /// Calls over some axes of floats; and those over an axis that is named twice, or is not there.
 std::vector<Sample> samples_of(double low = -1, double high = 1);
 std::vector<RefusedCall> refused_axes(DType dtype = f64);

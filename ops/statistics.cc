@@ -68,7 +68,7 @@ Var norm_of(const Call& c, const Var& x) {
   const ReduceOptions o = options_of(c);
   const double order = c.number("order");
   if (order == 1) return sum(abs(x), o);
-  if (order == 2) return root(sum(square(x), o));
+  if (order == 2) return in_f64(x, [&](const Var& v) { return root(sum(square(v), o)); });
   return maximum(reduce_max(abs(x), o), 0);
 }
 
@@ -127,7 +127,7 @@ Tensor now = reduce_min(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), {.axes = {1}});
          .samples = samples_of(),
          .refuses = refused_axes()});
   r.add({.name = "prod",
-         .sig = "x[...]:same -> y[...]:same",
+         .sig = "x[...]:number -> y[...]:number",
          .doc =
              "y = product of x over the axes; over nothing: 1. The gradient of an element is the "
              "product of the others: never y / x, so it is right where x is 0.",
