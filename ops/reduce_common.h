@@ -42,12 +42,9 @@ Var in_f32(const Var& x, F&& f) {
   return is_half(t) ? cast(f(cast(x, f32)), t) : f(x);
 }
 
-/// f(x) in x's dtype, worked out in f64: squares of f32 overflow beyond 1.8e19.
-template <class F>
-Var in_f64(const Var& x, F&& f) {
-  const DType t = x.dtype();
-  return t == f64 ? f(x) : cast(f(cast(x, f64)), t);
-}
+/// The largest magnitude of x over the axes, 1 where that is 0 or not finite: squares of x divided
+/// by it neither overflow nor are lost. A factor that cancels out, so no gradient flows through it.
+Var magnitude_over(const Var& x, std::vector<int64_t> axes);
 
 /// Calls over some axes of floats; and those over an axis that is named twice, or is not there.
 std::vector<Sample> samples_of(double low = -1, double high = 1);

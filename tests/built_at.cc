@@ -19,6 +19,8 @@ TEST_CASE("what a builder refuses says where it was called", "[refusal]") {
   const Var loss = sum(square(x));
   const Var many = g.placeholder("many", f32, {kLargestJacobian + 1});
   const std::pair<const char*, std::function<void()>> calls[] = {
+      {"graph.name.taken", [&] { g.placeholder("x", f32, {}); }},
+      {"layer.cell.missing", [&] { rnn::layer(x, {}, {}); }},
       {"conv_1d.filters.range", [&] { nn::conv_1d(x, 0, 3, "c"); }},
       {"conv_1d.x.dim", [&] { nn::conv_1d(loose, 16, 5, "c"); }},
       {"conv_1d.x.steps", [&] { nn::conv_1d(x, 16, 5, "c", {.stride = 2}); }},
