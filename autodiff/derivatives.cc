@@ -14,19 +14,19 @@ namespace {
 
 // Both lists name as many values, each with a direction of its type or none.
 void check_directions(std::string_view function, std::string_view what, const Vars& wrt,
-                      const Vars& directions) {
+                      const Vars& directions, Site at) {
   if (wrt.size() != directions.size()) {
     fail(Fault::kArgument, cat(function, ".", what, "s.count"), "[", function, "] got ", wrt.size(),
-         " values to differentiate by and ", directions.size(), " ", what, "s");
+         " values to differentiate by and ", directions.size(), " ", what, "s", built_at(at));
   }
   for (size_t i = 0; i < wrt.size(); ++i) {
     if (!wrt[i]) {
       fail(Fault::kArgument, cat(function, ".values.empty"), "[", function,
-           "] a value to differentiate by is an empty Var");
+           "] a value to differentiate by is an empty Var", built_at(at));
     }
     if (directions[i] && directions[i].type() != wrt[i].type()) {
       fail(Fault::kArgument, cat(function, ".", what, "s.type"), "[", function, "] ", what, " ", i,
-           " is ", directions[i].type().str(), ", its value ", wrt[i].type().str());
+           " is ", directions[i].type().str(), ", its value ", wrt[i].type().str(), built_at(at));
     }
   }
 }
@@ -75,16 +75,18 @@ class Between {
   Vars shared_;
 };
 
-int64_t elements(const Var& y) {
+int64_t elements(const Var& y, Site at) {
   const auto dims = constant_dims(y.shape());
   if (!dims) {
     fail(Fault::kArgument, "jacobian.y.symbolic", "[jacobian] y is ", y.type().str(),
-         ", but its dimensions must be numbers: there is a backward pass for each element");
+         ", but its dimensions must be numbers: there is a backward pass for each element",
+         built_at(at));
   }
   const int64_t n = element_count(*dims);
   if (n > kLargestJacobian) {
     fail(Fault::kArgument, "jacobian.y.size", "[jacobian] y has ", n, " elements, at most ",
-         kLargestJacobian, " are taken; jvp and vjp give products with a Jacobian of any size");
+         kLargestJacobian, " are taken; jvp and vjp give products with a Jacobian of any size",
+         built_at(at));
   }
   return n;
 }
@@ -92,7 +94,7 @@ int64_t elements(const Var& y) {
 }  // namespace
 
 Vars jvp(const Vars& outputs, const Vars& wrt, const Vars& tangents, Site at) {
-  check_directions("jvp", "tangent", wrt, tangents);
+  check_directions("jvp", "tangent", wrt, tangents, at);
   // What the cotangents are does not matter: the gradient is linear in them.
   Vars cotangents;
   for (const Var& v : outputs)
@@ -115,7 +117,7 @@ Vars jvp(const Vars& outputs, const Vars& wrt, const Vars& tangents, Site at) {
 }
 
 Vars hvp(const Var& loss, const Vars& wrt, const Vars& directions, Site at) {
-  check_directions("hvp", "direction", wrt, directions);
+  check_directions("hvp", "direction", wrt, directions, at);
   Vars r = vjp(gradients(loss, wrt, at), directions, wrt, at);
   for (size_t i = 0; i < r.size(); ++i) {
     if (!r[i]) r[i] = fill_like(wrt[i], 0);
@@ -124,12 +126,12 @@ Vars hvp(const Var& loss, const Vars& wrt, const Vars& directions, Site at) {
 }
 
 Vars jacobian(const Var& y, const Vars& wrt, Site at) {
-  if (!y) fail(Fault::kArgument, "jacobian.y.empty", "[jacobian] y is an empty Var");
+  if (!y) fail(Fault::kArgument, "jacobian.y.empty", "[jacobian] y is an empty Var", built_at(at));
   if (!is_float(y.dtype())) {
     fail(Fault::kArgument, "jacobian.y.dtype", "[jacobian] y must be a float, got ", y.type().str(),
-         "; convert it with cast");
+         "; convert it with cast", built_at(at));
   }
-  const int64_t n = elements(y);
+  const int64_t n = elements(y, at);
   const Var u = fill_like(y, 0);
   const Vars d = vjp({y}, {u}, wrt, at);
   Between backward(u, d);

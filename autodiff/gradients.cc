@@ -188,8 +188,7 @@ class Backward final : public GradContext {
     }
     if (!n.op->lower) {
       fail(Fault::kUnsupported, n.op->name + ".gradient.missing", "[", n.op->name,
-           "] has no gradient",
-           n.site.file != nullptr ? cat(" (built at ", n.site.file, ":", n.site.line, ")") : "");
+           "] has no gradient", built_at(n.site));
     }
     refuse_if_asked(n);
     const int32_t begin = graph_.size();
@@ -225,7 +224,8 @@ class Backward final : public GradContext {
       if (!v || slot.differentiable || !depends(v) || !is_float(graph_.type(v).dtype)) continue;
       fail(Fault::kUnsupported, cat(n.op->name, ".", slot.name, ".gradient"), "[", n.op->name,
            "] gives no gradient to ", slot.name,
-           "; pass it through stop_gradient if none is meant\n  signature: ", s.text);
+           "; pass it through stop_gradient if none is meant\n  signature: ", s.text,
+           built_at(n.site));
     }
   }
 
@@ -238,17 +238,17 @@ class Backward final : public GradContext {
 
 }  // namespace
 
-Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
+Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site at) {
   if (outputs.size() != cotangents.size()) {
     fail(Fault::kArgument, "vjp.cotangents.count", "[vjp] got ", outputs.size(), " outputs and ",
-         cotangents.size(), " cotangents");
+         cotangents.size(), " cotangents", built_at(at));
   }
   Vars all = outputs;
   all.insert(all.end(), wrt.begin(), wrt.end());
   for (const Var& v : all) {
     if (!v)
       fail(Fault::kArgument, "vjp.values.empty",
-           "[vjp] an output or a value to differentiate by is an empty Var");
+           "[vjp] an output or a value to differentiate by is an empty Var", built_at(at));
   }
   if (all.empty()) return {};
   Graph g = graph_of(all, "vjp");
@@ -258,7 +258,7 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
   for (size_t k = 0; k < outputs.size(); ++k) {
     if (cotangents[k] && cotangents[k].type() != outputs[k].type()) {
       fail(Fault::kArgument, "vjp.cotangents.type", "[vjp] cotangent ", k, " is ",
-           cotangents[k].type().str(), ", its output ", outputs[k].type().str());
+           cotangents[k].type().str(), ", its output ", outputs[k].type().str(), built_at(at));
     }
   }
   refuse_rolled(g, own_wrt, own_outputs);
@@ -267,15 +267,17 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site) {
 }
 
 Vars gradients(const Var& loss, const Vars& wrt, Site at) {
-  if (!loss) fail(Fault::kArgument, "gradients.loss.empty", "[gradients] the loss is an empty Var");
+  if (!loss)
+    fail(Fault::kArgument, "gradients.loss.empty", "[gradients] the loss is an empty Var",
+         built_at(at));
   if (!is_float(loss.dtype())) {
     fail(Fault::kArgument, "gradients.loss.dtype", "[gradients] the loss must be a float, got ",
-         loss.type().str(), "; convert it with cast");
+         loss.type().str(), "; convert it with cast", built_at(at));
   }
   if (loss.rank() != 0) {
     fail(Fault::kArgument, "gradients.loss.rank",
          "[gradients] the loss must be a float scalar, got ", loss.type().str(),
-         "; reduce it with sum or mean");
+         "; reduce it with sum or mean", built_at(at));
   }
   Vars d = vjp({loss}, {fill_like(loss, 1)}, wrt, at);
   for (size_t i = 0; i < wrt.size(); ++i) {

@@ -155,7 +155,7 @@ const auto& rows() {
       Row<WarmUp>{"warm_up",
                   {{"steps", &WarmUp::steps, kCount},
                    {"share", &WarmUp::share, kShare},
-                   {"then", &WarmUp::then}},
+                   {"then", &WarmUp::then, kPositive}},
                   rate_of_warm_up},
       Row<Plateau>{"plateau",
                    {{"from", &Plateau::from, kPositive},
@@ -210,7 +210,7 @@ Var rate_of(const Schedule& schedule, const Var& t, UpdaterState* state) {
 }
 
 Var rate_at(const Schedule& schedule, const Var& steps) {
-  check_schedule(schedule, "schedule.rate");
+  check_schedule(schedule, "schedule.rate", kNotNegative);
   return rate_of(schedule, cast(steps, f64), nullptr);
 }
 
@@ -222,8 +222,8 @@ void check_range(double value, const Range& range, std::string_view of) {
 }
 
 // A plain number is a matter of what has it; a schedule's own numbers are its own.
-void check_schedule(const Schedule& schedule, const std::string& of) {
-  if (const double* rate = constant(schedule)) return check_range(*rate, kNotNegative, of);
+void check_schedule(const Schedule& schedule, const std::string& of, const Range& range) {
+  if (const double* rate = constant(schedule)) return check_range(*rate, range, of);
   visit(schedule, [](const auto& s, const auto& row) {
     check_settings(cat("schedule.", row.name), row.fields, s);
   });

@@ -96,7 +96,8 @@ struct Cyclic {
 };
 
 /// `then` as it begins, times share + (1 - share) * t / steps, for `steps` steps; after them `then`
-/// from its own t = 0. Source: Goyal et al. (2017).
+/// from its own t = 0. `then` must be given: to a rate that stays, {.steps = 100, .then = 3e-3}.
+/// Source: Goyal et al. (2017).
 struct WarmUp {
   int64_t steps = 0;
   double share = 0;

@@ -43,8 +43,9 @@ struct Field {
   Range range = kNotNegative;
 };
 
-/// Error `OF.range`, or of what the schedule is made of.
-void check_schedule(const Schedule& schedule, const std::string& of);
+/// Error `OF.range`, where a rate that stays is none of `range`, or of what the schedule is made
+/// of.
+void check_schedule(const Schedule& schedule, const std::string& of, const Range& range);
 void write_schedule(const Schedule& schedule, const std::string& key, Attributes* to);
 Schedule read_schedule(const Attributes& from, const std::string& key);
 
@@ -74,7 +75,7 @@ void check_settings(const std::string& of, const std::vector<Field<S>>& fields, 
         [&](auto at) {
           using T = std::decay_t<decltype(s.*at)>;
           if constexpr (std::is_same_v<T, Schedule>) {
-            check_schedule(s.*at, name);
+            check_schedule(s.*at, name, f.range);
           } else if constexpr (!std::is_same_v<T, bool>) {
             check_range(static_cast<double>(s.*at), f.range, name);
           }

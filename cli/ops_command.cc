@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "commands.h"
+#include "functions.h"
 #include "op_examples.h"
 #include "ops_text.h"
 
@@ -18,7 +19,8 @@ void add_ops(CLI::App& app, Run& run) {
   };
   auto a = std::make_shared<Arguments>();
   CLI::App* c = app.add_subcommand("ops", "List the ops, or all about one");
-  CLI::Option* name = c->add_option("name", a->name, "An op; none = a line for each");
+  CLI::Option* name = c->add_option(
+      "name", a->name, "An op, or a function that builds some; none = a line for each op");
   c->add_flag("--markdown", a->markdown, "The page docs/ops.md")->excludes(name);
   c->add_flag("--examples", a->examples, "The examples, as a program of tests")->excludes(name);
   c->callback([a, &run] {
@@ -31,6 +33,8 @@ void add_ops(CLI::App& app, Run& run) {
         fmt::print("{}", list_ops(registry()));
       } else if (const OpDef* op = registry().find(a->name)) {
         fmt::print("{}", describe_op(*op));
+      } else if (const std::string function = describe_function(a->name); !function.empty()) {
+        fmt::print("{}", function);
       } else {
         try {
           registry().at(a->name);

@@ -29,8 +29,8 @@ std::string first_sentence(const std::string& text) {
 }
 
 std::string type_of(SlotType t) {
-  constexpr std::string_view kNames[] = {"float", "i32 or i64", "i64",
-                                         "bool",  "any",        "any, all alike"};
+  constexpr std::string_view kNames[] = {
+      "float", "i32 or i64", "i64", "bool", "any", "any, all alike", "numbers, all alike"};
   return std::string(kNames[static_cast<size_t>(t)]);
 }
 
@@ -41,7 +41,7 @@ std::string shape_of(const Slot& s) {
 }
 
 bool may_be_float(const Slot& s) {
-  return s.type == SlotType::kFloat || s.type == SlotType::kAny || s.type == SlotType::kSame;
+  return s.type != SlotType::kInt && s.type != SlotType::kI64 && s.type != SlotType::kBool;
 }
 
 // Asking for the gradient of this operand is an Error. (Where an op has none at all, it is zero.)
@@ -306,7 +306,7 @@ std::string ops_markdown(const OpRegistry& registry) {
       "and `!` one that gets no\n"
       "gradient; `:int` is i32 or i64, `:any` any type, `:same` any type, the same for all that "
       "say "
-      "so; no type is a float (f64, f32, bf16,\n"
+      "so, `:number` the same but no bool; no type is a float (f64, f32, bf16,\n"
       "f16), one for the whole call. Letters: T time, B batch, I input, H hidden, P projected.\n\n"
       "Examples stand after `#include <rondo/rondo.h>` and `using namespace rondo;`. The suite "
       "compiles and runs them; a comment\n"

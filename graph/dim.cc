@@ -225,6 +225,8 @@ std::string to_string(const Shape& shape) {
   return s + "]";
 }
 
+std::ostream& operator<<(std::ostream& s, const Shape& shape) { return s << to_string(shape); }
+
 std::string to_string(const Dims& dims) {
   std::string s = "[";
   for (size_t i = 0; i < dims.size(); ++i) s += (i != 0 ? "," : "") + std::to_string(dims[i]);

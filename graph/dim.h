@@ -72,7 +72,8 @@ using Shape = std::vector<Dim>;
 using Dims = std::vector<int64_t>;
 
 std::string to_string(const Shape& shape);  ///< "[T,B,12]"
-std::string to_string(const Dims& dims);    ///< "[29,16,12]"
+std::ostream& operator<<(std::ostream& s, const Shape& shape);
+std::string to_string(const Dims& dims);  ///< "[29,16,12]"
 /// Number of elements; overflow is an Error.
 int64_t element_count(const Dims& dims);
 /// All dimensions as numbers, or none.

@@ -59,6 +59,11 @@ template <class... A>
   throw Error(fault, std::move(code), cat(message...));
 }
 
+/// "\n  built at FILE:LINE", how a message ends; nothing where the place is not known.
+inline std::string built_at(Site at) {
+  return at.file == nullptr ? "" : cat("\n  built at ", at.file, ":", at.line);
+}
+
 /// A broken promise of our own: says so, and names the place.
 template <class... A>
 [[noreturn]] void fail_internal(const A&... message) {

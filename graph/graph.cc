@@ -75,17 +75,17 @@ const OpDef& leaf(int kind) {
   return *kLeaves[kind];
 }
 
-void take_name(GraphData& g, const std::string& name, Value v) {
+void take_name(GraphData& g, const std::string& name, Value v, Site at = {}) {
   constexpr size_t kLongest = 512;
   if (name.empty() || name.size() > kLongest)
     fail(Fault::kArgument, "graph.name.length", "a name has 1 to ", kLongest, " bytes, got ",
-         name.size());
+         name.size(), built_at(at));
   if (name[0] == '%')
     fail(Fault::kArgument, "graph.name.reserved", "name '", name,
-         "' begins with '%', which unnamed values use");
+         "' begins with '%', which unnamed values use", built_at(at));
   if (!g.names.emplace(name, v).second)
     fail(Fault::kArgument, "graph.name.taken", "the graph has a value called '", name,
-         "' already; choose another name");
+         "' already; choose another name", built_at(at));
   g.name_of.emplace(v, name);
 }
 
@@ -170,7 +170,8 @@ Vars Graph::call(const OpDef& op, const Vars& inputs, Attributes attributes, Cal
                                     [](const ValueType& t) { return t.present; });
     take_name(
         *data_, n.name,
-        {n.id, first == n.outputs.end() ? 0 : static_cast<int32_t>(first - n.outputs.begin())});
+        {n.id, first == n.outputs.end() ? 0 : static_cast<int32_t>(first - n.outputs.begin())},
+        n.site);
   }
   // A body that belongs to a node captures no more; holding its parent on would be a circle that
   // nothing frees.

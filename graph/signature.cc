@@ -86,11 +86,9 @@ class Parser {
       s.axes.push_back(plain.substitute(rename));
     }
     if (take(':')) {
-      static const std::map<std::string, SlotType> kTypes{{"int", SlotType::kInt},
-                                                          {"i64", SlotType::kI64},
-                                                          {"bool", SlotType::kBool},
-                                                          {"any", SlotType::kAny},
-                                                          {"same", SlotType::kSame}};
+      static const std::map<std::string, SlotType> kTypes{
+          {"int", SlotType::kInt}, {"i64", SlotType::kI64},   {"bool", SlotType::kBool},
+          {"any", SlotType::kAny}, {"same", SlotType::kSame}, {"number", SlotType::kNumber}};
       const auto it = kTypes.find(word());
       if (it == kTypes.end()) bad("unknown type");
       s.type = it->second;
@@ -136,25 +134,32 @@ std::optional<Dim> solve(const Dim& pattern, const std::string& unknown, const D
   return (got - k).divided_by(c.constant());
 }
 
+// An operand for people: "x", or "xs[1]" where any number is taken.
+std::string name_of(const Signature& s, size_t operand) {
+  const Slot& slot = s.slot_of(operand);
+  return slot.variadic ? cat(slot.name, "[", operand + 1 - s.inputs.size(), "]") : slot.name;
+}
+
 void check_types(const InferContext& c) {
   const ValueType* first_float = nullptr;
   const ValueType* first_same = nullptr;
-  std::string_view float_by, same_by;
+  std::string float_by, same_by;
   for (size_t i = 0; i < c.count(); ++i) {
     if (!c.has(i)) continue;
     const Slot& s = c.signature().slot_of(i);
+    const std::string name = name_of(c.signature(), i);
     const DType t = c[i].dtype;
-    const auto agree = [&](const ValueType*& first, std::string_view& by) {
+    const auto agree = [&](const ValueType*& first, std::string& by) {
       if (first == nullptr) {
         first = &c[i];
-        by = s.name;
+        by = name;
       } else if (first->dtype != t) {
-        c.refuse(s.name, "dtype", s.name, " is ", t, ", but ", by, " is ", first->dtype,
-                 "; convert one of them with cast(", s.name, ", ", first->dtype, ")");
+        c.refuse(s.name, "dtype", name, " is ", t, ", but ", by, " is ", first->dtype,
+                 "; convert one of them with cast(", name, ", ", first->dtype, ")");
       }
     };
     const auto want = [&](bool ok, std::string_view what) {
-      if (!ok) c.refuse(s.name, "dtype", s.name, " must be ", what, ", got ", t);
+      if (!ok) c.refuse(s.name, "dtype", name, " must be ", what, ", got ", t);
     };
     switch (s.type) {
       case SlotType::kFloat:
@@ -170,6 +175,11 @@ void check_types(const InferContext& c) {
       case SlotType::kBool:
         want(t == boolean, "bool");
         break;
+      case SlotType::kNumber:
+        if (t == boolean)
+          c.refuse(s.name, "dtype", name, " must be of numbers, got bool; cast(", name,
+                   ", i32) makes them 0 and 1");
+        [[fallthrough]];
       case SlotType::kSame:
         agree(first_same, same_by);
         break;
@@ -194,7 +204,8 @@ DType output_dtype(const InferContext& c, const Slot& s) {
     case SlotType::kInt:
       return first(SlotType::kInt, i64);
     case SlotType::kSame:
-      return first(SlotType::kSame, f32);
+    case SlotType::kNumber:
+      return first(s.type, f32);
     default:
       return first(SlotType::kFloat, f32);
   }
@@ -210,7 +221,7 @@ void check_arity(const InferContext& c) {
   for (size_t i = 0; i < c.count(); ++i) {
     const Slot& slot = s.slot_of(i);
     if (!c.has(i) && !slot.optional)
-      c.refuse(slot.name, "missing", slot.name, slot.any_shape ? "" : axes_of(slot),
+      c.refuse(slot.name, "missing", name_of(s, i), slot.any_shape ? "" : axes_of(slot),
                " is required and was not given");
   }
 }
@@ -298,7 +309,7 @@ void InferContext::refuse_text(std::string_view argument, std::string_view rule,
   std::string s =
       "[" + op_.name + (node_name_.empty() ? "" : cat(" \"", node_name_, "\"")) + "] " + message;
   if (!signature_.text.empty()) s += "\n  signature: " + signature_.text;
-  if (site_.file != nullptr) s += cat("\n  built at ", site_.file, ":", site_.line);
+  s += built_at(site_);
   throw Error(Fault::kArgument, cat(op_.name, ".", argument, ".", rule), s);
 }
 

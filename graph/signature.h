@@ -5,8 +5,8 @@
 //
 // A bare letter binds a dimension, an expression checks (or binds its one unknown letter). "[...]"
 // is any shape. After the shape: ":int" (i32 or i64), ":bool", ":any" (any dtype), ":same" (any,
-// but one for all that say so); nothing = a float dtype, one for the whole call. "?" optional, "!"
-// no gradient is given to it.
+// but one for all that say so), ":number" (the same, but no bool); nothing = a float dtype, one for
+// the whole call. "?" optional, "!" no gradient is given to it.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ namespace rondo {
 struct OpDef;
 
 /// Which dtypes a slot takes.
-enum class SlotType { kFloat, kInt, kI64, kBool, kAny, kSame };
+enum class SlotType { kFloat, kInt, kI64, kBool, kAny, kSame, kNumber };
 
 /// One operand or result of a signature.
 struct Slot {

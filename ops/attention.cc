@@ -322,7 +322,8 @@ Var multi_head_attention(Var queries, Var memory, MultiHeadOptions o, std::strin
   const int64_t units = own ? queries.dim(-1).constant() : o.units;
   if (o.heads < 1 || units % o.heads != 0)
     fail(Fault::kArgument, "multi_head_attention.units.heads", "[multi_head_attention \"", name,
-         "\"] heads is ", o.heads, ", but must be 1 or more and divide the units, ", units);
+         "\"] heads is ", o.heads, ", but must be 1 or more and divide the units, ", units,
+         built_at(at));
   Graph g = outermost(queries.graph());
   const Graph::Scope scope = g.scope(name);
   const Var q = dense(queries, units, "query", at), k = dense(memory, units, "key", at),

@@ -23,7 +23,7 @@ CellLayerOutputs<V> call(std::string_view op, const V& x, const CellLayerInputs<
                          std::string_view name, Site at) {
   if (!cell_state && in.c_last)
     fail(Fault::kArgument, cat(op, ".c_last.unused"), "[", op,
-         "] was given c_last, but has no cell state; give h_last");
+         "] was given c_last, but has no cell state; give h_last", built_at(at));
   std::vector<V> operands{x};
   operands.insert(operands.end(), weights.begin(), weights.end());
   operands.push_back(in.lengths);

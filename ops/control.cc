@@ -18,8 +18,7 @@ namespace {
 
 template <class... A>
 [[noreturn]] void refuse(std::string_view op, std::string_view rule, Site at, const A&... text) {
-  fail(Fault::kArgument, cat(op, ".", rule), "[", op, "] ", text...,
-       at.file == nullptr ? "" : cat("\n  built at ", at.file, ":", at.line));
+  fail(Fault::kArgument, cat(op, ".", rule), "[", op, "] ", text..., built_at(at));
 }
 
 ValueType type_of(const Var& v) { return v.type(); }

@@ -37,7 +37,8 @@ struct WhileResult {
 
 /// Repeats states = step(states) while condition(states) holds, at most `max_iterations` times (it
 /// stops there without an error: `iterations` tells). condition gives []:bool; a step gives states
-/// of the same dtypes and shapes. Its gradient keeps the states of all `max_iterations` steps.
+/// of the same dtypes and shapes. Its gradient keeps the states of all `max_iterations` steps, and
+/// visits each.
 /// Errors: while_loop.condition.type, while_loop.step.count, while_loop.step.type,
 /// while_loop.max_iterations.range.
 template <Operable V>

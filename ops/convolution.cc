@@ -254,7 +254,7 @@ std::pair<Var, Var> conv_variables(const Var& x, std::string_view op, int64_t fi
                                    const Ints& size, int64_t groups, std::string_view name,
                                    Site at) {
   const auto refuse = [&](std::string_view rule, const std::string& why) {
-    fail(Fault::kArgument, cat(op, ".", rule), "[", op, " \"", name, "\"] ", why);
+    fail(Fault::kArgument, cat(op, ".", rule), "[", op, " \"", name, "\"] ", why, built_at(at));
   };
   if (x.rank() != size.size() + 2 || !x.dim(-1).is_constant())
     refuse("x.dim", cat("x has shape ", to_string(x.shape()), ", but must be [B,",

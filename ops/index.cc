@@ -167,7 +167,7 @@ Tensor now = take_along(t, Tensor::of<int32_t>({2, 1}, {1, 0}));  // now: {2, 3}
               "an index is outside of x"}}});
   r.add(
       {.name = "add_along",
-       .sig = "indices[...]:int, updates[...]:same -> y[...]:same",
+       .sig = "indices[...]:int, updates[...]:number -> y[...]:number",
        .doc =
            R"(Sums of elements by index along an axis, the gradient of take_along; for axis 1 of three:
     y[i,n,k] = sum of the updates[i,j,k] with indices[i,j,k] = n, in their order; 0 where there are none

@@ -268,8 +268,8 @@ Tensor now = loss::log_cosh(t, t);  // now: {0})",
             .aliases = {{"Keras", "LogCosh", ""}}},
        .formula =
            [](const Call&, const Var& p, const Var& z) {
-             const Var d = p - z;
-             return d + softplus(-2 * d) - std::numbers::ln2;
+             const Var twice = 2 * (p - z);  // from both sides, so that no infinity meets another
+             return 0.5 * (softplus(twice) + softplus(-twice)) - std::numbers::ln2;
            },
        .predictions = kAnywhere,
        .labels = kAnywhere});

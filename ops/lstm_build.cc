@@ -92,7 +92,7 @@ V join_directions(V last, Site at) {
   if (s.size() != 3 || !(s[0] == Dim(2))) {
     fail(Fault::kArgument, "join_directions.last.rank",
          "[join_directions] last must be [2,B,H], the last state of a bidirectional layer, got ",
-         to_string(s));
+         to_string(s), built_at(at));
   }
   return reshape(transpose(last, {1, 0, 2}, at), {s[1], 2 * s[2]}, at);
 }

@@ -268,20 +268,21 @@ Var training(Graph g, Site at) {
 namespace {
 
 // The open body when x stands in it; an Error when x stands in a body around that.
-OpenBody* body_of(const Var& x, std::string_view op) {
+OpenBody* body_of(const Var& x, std::string_view op, Site at) {
   OpenBody* b = open_body();
   if (b == nullptr || !(x.graph() == b->graph)) {
     if (x.graph().has_parent())
       fail(Fault::kUnsupported, cat(op, ".x.body"), "[", op,
            "] cannot be used in the body of cond, while_loop or scan, nor in a recurrence inside "
            "of a "
-           "recurrence; apply it to what goes in or comes out");
+           "recurrence; apply it to what goes in or comes out",
+           built_at(at));
     return nullptr;
   }
   if (x.rank() == 0 || !(x.dim(0) == Dim::symbol(b->symbol)))
     fail(Fault::kArgument, cat(op, ".x.rows"), "[", op,
-         "] inside a recurrence x must have the rows as its first axis, got ",
-         to_string(x.shape()));
+         "] inside a recurrence x must have the rows as its first axis, got ", to_string(x.shape()),
+         built_at(at));
   return b;
 }
 
@@ -297,18 +298,19 @@ Var mask_around(const OpenBody& b, const Var& x, bool each_step, double rate, Si
 
 Var dropout(Var x, double rate, Site at) {
   // Drawn before the loop, so that each step and row has its own numbers.
-  if (const OpenBody* b = body_of(x, "dropout"))
+  if (const OpenBody* b = body_of(x, "dropout", at))
     return x * per_step(mask_around(*b, x, true, rate, at), at);
   const int64_t stream = x.graph().next_stream();
   return apply("dropout", {x}, {{"rate", rate}, {"stream", stream}}, {.site = at})[0];
 }
 
 Var variational_dropout(Var x, double rate, Site at) {
-  if (const OpenBody* b = body_of(x, "variational_dropout"))
+  if (const OpenBody* b = body_of(x, "variational_dropout", at))
     return x * per_row(mask_around(*b, x, false, rate, at), at);
   if (x.rank() < 2)
     fail(Fault::kArgument, "variational_dropout.x.rank",
-         "[variational_dropout] x must be a sequence [T,B,...], got ", to_string(x.shape()));
+         "[variational_dropout] x must be a sequence [T,B,...], got ", to_string(x.shape()),
+         built_at(at));
   const Shape rows(x.shape().begin() + 1, x.shape().end());
   return x * dropout(fill(x.graph(), x.dtype(), rows, 1, at), rate, at);
 }
@@ -321,11 +323,11 @@ V dense(V x, std::type_identity_t<V> weights, std::type_identity_t<V> biases, Si
 Var dense(Var x, int64_t units, std::string_view name, Site at) {
   if (x.rank() < 2 || !x.dim(-1).is_constant()) {
     fail(Fault::kArgument, "dense.x.dim", "[dense \"", name, "\"] x has shape ",
-         to_string(x.shape()), ", but must be [...,I] with a number I");
+         to_string(x.shape()), ", but must be [...,I] with a number I", built_at(at));
   }
   if (units < 1) {
     fail(Fault::kArgument, "dense.units.range", "[dense \"", name, "\"] units is ", units,
-         ", but must be at least 1");
+         ", but must be at least 1", built_at(at));
   }
   Graph g = outermost(x.graph());
   const int64_t inputs = x.dim(-1).constant();

@@ -6,7 +6,7 @@
 #include <rondo/ops/half_math.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/random.h>
-#include <rondo/ops/reduce.h>
+#include <rondo/ops/reduce_common.h>
 #include <rondo/ops/register.h>
 #include <rondo/ops/rnn_common.h>
 #include <rondo/ops/shape.h>
@@ -61,9 +61,11 @@ Vars lower_rms_norm(const Call& c) {
 }
 
 Vars lower_l2_normalize(const Call& c) {
-  const Var x = widened(c["x"]);
   const ReduceOptions o{.axes = c.attributes().integers("axes"), .keep_dims = true};
-  return {narrowed(x * rsqrt(maximum(sum(x * x, o), c.number("epsilon"))), c["x"].dtype())};
+  // Large numbers alone are scaled, since epsilon is beside the squares of small ones.
+  const Var x = widened(c["x"]), m = maximum(reduce_internal::magnitude_over(x, o.axes), 1);
+  const Var scaled = x / m, least = c.number("epsilon") / m / m;
+  return {narrowed(scaled * rsqrt(maximum(sum(square(scaled), o), least)), c["x"].dtype())};
 }
 
 Types infer_l2_normalize(const InferContext& c) {
@@ -272,7 +274,7 @@ Tensor now = nn::rms_norm(Tensor::of<double>({4}, {2, -2, 2, 2}), {}, 0);  // no
        .sig = "x[...] -> y[...]",
        .doc = R"(To length 1 over the axes; no axes = all:
     y = x / sqrt(max(sum of x^2 over the axes, epsilon))
-A vector of zeros stays one, unless epsilon is 0. Where the sum is below epsilon y is x / sqrt(epsilon).)",
+Squares do not overflow. A vector of zeros stays one, unless epsilon is 0. Where the sum is below epsilon y is x / sqrt(epsilon).)",
        .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 64});
 Var y = nn::l2_normalize(x);  // y: [T,B,64]

@@ -23,7 +23,7 @@ Tensor literal_of(double value, DType dtype) {
   fail(Fault::kArgument, "operand.value.missing",
        "an operand is empty: a Var or Tensor that was never set, or a result that was not asked "
        "for",
-       at.file == nullptr ? "" : cat("\n  built at ", at.file, ":", at.line));
+       built_at(at));
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ std::vector<Sample> sort_samples() {
 
 void register_cumulative(OpRegistry& r) {
   r.add({.name = "cumsum",
-         .sig = "x[...]:same -> y[...]:same",
+         .sig = "x[...]:number -> y[...]:number",
          .doc = R"(Running sums along an axis:
     y_t = x_0 + ... + x_t;  exclusive: y_t = x_0 + ... + x_{t-1}, y_0 = 0
     reverse: the same from the last element on)",
@@ -145,7 +145,7 @@ Tensor to_go = cumsum(t, {.exclusive = true, .reverse = true});  // to_go: {6, 4
          .samples = cumulative_samples(),
          .refuses = {kNoSuchAxis}});
   r.add({.name = "cumprod",
-         .sig = "x[...]:same -> y[...]:same",
+         .sig = "x[...]:number -> y[...]:number",
          .doc = R"(Running products along an axis:
     y_t = x_0 * ... * x_t;  exclusive: y_t = x_0 * ... * x_{t-1}, y_0 = 1
     reverse: the same from the last element on

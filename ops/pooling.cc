@@ -33,6 +33,14 @@ void check_pool(const InferContext& c, Space space) {
 std::vector<ValueType> infer_pool(const InferContext& c, Space space) {
   std::vector<ValueType> r = infer_by_signature(c, true);
   const Shape lengths = places_of(c, space, c.attributes().integers("size"));
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    const Dim &length = c[0].shape.at(i + 1), &places = lengths[i];
+    if (length == Dim(0) && places.is_constant() && places.constant() > 0)
+      c.refuse("x", "empty", "x has shape ", to_string(c[0].shape), ", but axis ", i + 1,
+               " must not be empty: each of the ", places,
+               " windows over it would hold padding "
+               "alone");
+  }
   std::copy(lengths.begin(), lengths.end(), r[0].shape.begin() + 1);
   return r;
 }
@@ -96,6 +104,8 @@ std::vector<RefusedCall> refusals_of(Space space) {
                "a window would hold padding alone"});
   Dims shorter = dims;
   shorter[1] = 0;
+  r.push_back({"x.empty", with(shorter, {{"padding", "AMOUNTS"}, {"amounts", Ints(2 * axes, 1)}}),
+               "an axis is empty, and a window over it would hold padding alone"});
   r.push_back({"x.short", with(shorter, {{"strides", Ints(axes, 1)}}), "the window has no place"});
   return r;
 }

@@ -34,10 +34,8 @@ Types infer_one_hot(const InferContext& c) {
   return r;
 }
 
-Types infer_sequence_mask(const InferContext& c) {
-  Shape s{dim_of(c, "steps"), infer_by_signature(c, true)[0].shape[0]};
-  if (c.attributes().flag("batch_major")) std::swap(s[0], s[1]);
-  return {{boolean, s, true}};
+std::string sequence_mask_signature(const Attributes& a) {
+  return cat("lengths[B]:int -> mask", a.flag("batch_major") ? "[B,T]" : "[T,B]", ":bool");
 }
 
 void check_finite(const InferContext& c, std::initializer_list<std::string_view> numbers) {
@@ -132,38 +130,45 @@ Tensor smooth = one_hot(t, 2, {.on = 0.75, .off = 0.25});  // smooth: {0.25, 0.7
            {"off.whole",
             {{{{2}, 0, 1, i32}}, {{"depth", Shape{2}}, {"off", 0.25}, {"dtype", i64}}},
             "off is no number of the dtype"}}});
-  r.add(
-      {.name = "sequence_mask",
-       .sig = "lengths[B]:int -> mask[B]:bool",
-       .doc = "mask[T,B] or, batch_major, [B,T]: whether step t of row b is data, t < lengths[b]. "
-              "Lengths may be out of [0, T].",
-       .example = R"(Graph g;
+  r.add({.name = "sequence_mask",
+         .sig = "lengths[B]:int -> mask[T,B]:bool",
+         .doc =
+             "mask[T,B] or, batch_major, [B,T]: whether step t of row b is data, t < lengths[b]. "
+             "Lengths may be out of [0, T].",
+         .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 3});
 Var lengths = g.placeholder("lengths", i32, {"B"});
 Var mask = sequence_mask(lengths, "T");  // mask: [T,B]
 Var masked = where(expand_dims(mask, -1), x, 0);  // masked: [T,B,3]
 Tensor now = sequence_mask(Tensor::of<int32_t>({2}, {1, 2}), 2, true);  // now: {1, 0, 1, 1})",
-       .differs = {{"TensorFlow sequence_mask, libnd4j sequence_mask",
-                    "time-major unless batch_major is set, and T is never guessed from the "
-                    "lengths"},
-                   {"MXNet SequenceMask",
-                    "that one masks a sequence; this one gives the mask, see the example"}},
-       .attributes = {{"steps", Shape{}, "[T]", {}, {}, {}, true},
-                      {"batch_major", false, "mask[B,T] instead of [T,B]"}},
-       .aliases = {{"SameDiff", "sequenceMask", ""},
-                   {"SameDiff", "maxLen", "steps"},
-                   {"libnd4j", "sequence_mask", ""}},
-       .infer = infer_sequence_mask,
-       .no_gradient = true,
-       .samples = {{{{{3}, 0, 4, i32}}, {{"steps", Shape{4}}}},
-                   {{{{3}, 0, 4, i64}}, {{"steps", Shape{4}}, {"batch_major", true}}},
-                   {{{{2}, -1, 9, i32}}, {{"steps", Shape{5}}}, "beyond both ends"},
-                   {{{{0}, 0, 1, i32}}, {{"steps", Shape{2}}}}},
-       .refuses = {
-           {"steps.count",
-            {{{{2}, 0, 1, i32}}, {{"steps", Shape{2, 2}}}},
-            "steps is not one dimension"},
-           {"steps.negative", {{{{2}, 0, 1, i32}}, {{"steps", Shape{-1}}}}, "steps is negative"}}});
+         .differs = {{"TensorFlow sequence_mask, libnd4j sequence_mask",
+                      "time-major unless batch_major is set, and T is never guessed from the "
+                      "lengths"},
+                     {"MXNet SequenceMask",
+                      "that one masks a sequence; this one gives the mask, see the example"}},
+         .attributes = {{"steps", Shape{}, "[T]", {}, {}, {}, true},
+                        {"batch_major", false, "mask[B,T] instead of [T,B]"}},
+         .aliases = {{"SameDiff", "sequenceMask", ""},
+                     {"SameDiff", "maxLen", "steps"},
+                     {"libnd4j", "sequence_mask", ""}},
+         .sig_of = sequence_mask_signature,
+         .letters =
+             [](const Attributes& a) {
+               const Shape& s = a.shape("steps");
+               return std::vector<FixedLetter>{{"T", s.size() == 1 ? s[0] : Dim(0), "steps"}};
+             },
+         .check = [](const InferContext& c) { dim_of(c, "steps"); },
+         .no_gradient = true,
+         .samples = {{{{{3}, 0, 4, i32}}, {{"steps", Shape{4}}}},
+                     {{{{3}, 0, 4, i64}}, {{"steps", Shape{4}}, {"batch_major", true}}},
+                     {{{{2}, -1, 9, i32}}, {{"steps", Shape{5}}}, "beyond both ends"},
+                     {{{{0}, 0, 1, i32}}, {{"steps", Shape{2}}}}},
+         .refuses = {{"steps.count",
+                      {{{{2}, 0, 1, i32}}, {{"steps", Shape{2, 2}}}},
+                      "steps is not one dimension"},
+                     {"steps.negative",
+                      {{{{2}, 0, 1, i32}}, {{"steps", Shape{-1}}}},
+                      "steps is negative"}}});
   r.add(
       {.name = "shape_of",
        .sig = "x[...]:any -> y[...]:i64",

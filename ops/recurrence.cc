@@ -283,6 +283,7 @@ reverse order with reverse:
     states, y_t, sums_t = body(states, x_t, per_row, shared)
 Outside of its window a row does not exist for the body: its states stay, its y is 0, what x holds there is never read. begin is 0 and
 end is T where absent. Programs call the function recurrence of ops/recurrence.h; the attributes count its operands.
+The functions cond, while_loop and scan build one too (docs/control.md), and so does rnn::layer (docs/layers.md).
 
 Operands in order: states [B,...], xs [T,B,...], per_row [B,...], shared (values of the outer graph that the body uses), begin and
 end [B]:int. Results: ys [T,B,...], the final states, sums over time, and trajectories [T,B,...], the states before each step.)",

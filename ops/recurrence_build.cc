@@ -35,10 +35,7 @@ void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
     fail(Fault::kArgument, "recurrence.body.rows", "[recurrence] the body uses ", v.name(), " ",
          v.type().str(), ", which holds a ",
          slices ? "slice for each step" : "row for each sequence", "; write ",
-         slices ? "per_step" : "per_row", "(v) there",
-         v.node().site.file == nullptr
-             ? ""
-             : cat("\n  built at ", v.node().site.file, ":", v.node().site.line));
+         slices ? "per_step" : "per_row", "(v) there", built_at(v.node().site));
   }
 }
 
@@ -71,7 +68,7 @@ void refuse_lost_rows(const Graph& g, const Subgraph& body, const std::string& s
     const Node& n = g.node(lost[static_cast<size_t>(v.node)]);
     fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
          " in the body takes the rows together, but the body is for each row by itself",
-         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
+         built_at(n.site));
   }
 }
 
@@ -214,7 +211,7 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
     if (!mixes_rows(g, n, symbol)) continue;
     fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
          " in the body takes the rows together, but the body is for each row by itself",
-         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
+         built_at(n.site));
   }
   refuse_lost_rows(g, s, symbol, step.states.size() + step.ys.size());
   // What the body asked for by per_step and per_row stands behind what was given.

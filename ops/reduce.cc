@@ -12,7 +12,7 @@ using namespace reduce_internal;
 void register_reduce(OpRegistry& r) {
   r.add(
       {.name = "sum",
-       .sig = "x[...]:same -> y[...]:same",
+       .sig = "x[...]:number -> y[...]:number",
        .doc = "y = sum of x over the axes; over nothing: 0.",
        .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 3});

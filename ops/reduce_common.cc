@@ -70,6 +70,11 @@ Var spread(const Call& c, const Var& v) {
 
 Var count_over(const Var& x, const ReduceOptions& o) { return sum(fill_like(x, 1), o); }
 
+Var magnitude_over(const Var& x, std::vector<int64_t> axes) {
+  const Var m = stop_gradient(reduce_max(abs(x), {.axes = std::move(axes), .keep_dims = true}));
+  return where(logical_and(m > 0, is_finite(m)), m, 1);
+}
+
 Vars vjp_of_extreme(const Call& c, const Vars& g) {
   // The first of ties, in flat order over the reduced axes: the winner's rank among equals must be
   // 1.

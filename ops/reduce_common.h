@@ -42,6 +42,10 @@ Var in_f32(const Var& x, F&& f) {
   return is_half(t) ? cast(f(cast(x, f32)), t) : f(x);
 }
 
+/// The largest magnitude of x over the axes, 1 where that is 0 or not finite: squares of x divided
+/// by it neither overflow nor are lost. A factor that cancels out, so no gradient flows through it.
+Var magnitude_over(const Var& x, std::vector<int64_t> axes);
+
 /// Calls over some axes of floats; and those over an axis that is named twice, or is not there.
 std::vector<Sample> samples_of(double low = -1, double high = 1);
 std::vector<RefusedCall> refused_axes(DType dtype = f64);

@@ -364,7 +364,7 @@ Tensor now = gather(rows, Tensor::of<int32_t>({1}, {1}));  // now: {3, 4})",
                       {{{{4, 3}}, {{2}, 0, 0, i32, {0, 4}}}},
                       "an index is negative, or not below the number of rows"}}});
   r.add({.name = "scatter_add",
-         .sig = "indices[...]:int, updates[...]:same -> y[...]:same",
+         .sig = "indices[...]:int, updates[...]:number -> y[...]:number",
          .doc = "y[N,...]: row n is the sum of the updates whose index is n, in their order; rows "
                 "that none names are 0.",
          .example = R"(Graph g;

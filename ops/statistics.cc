@@ -68,7 +68,10 @@ Var norm_of(const Call& c, const Var& x) {
   const ReduceOptions o = options_of(c);
   const double order = c.number("order");
   if (order == 1) return sum(abs(x), o);
-  if (order == 2) return root(sum(square(x), o));
+  if (order == 2) {
+    const Var m = magnitude_over(x, o.axes), y = root(sum(square(x / m), o));
+    return reshape(m, y.shape()) * y;
+  }
   return maximum(reduce_max(abs(x), o), 0);
 }
 
@@ -127,7 +130,7 @@ Tensor now = reduce_min(Tensor::of<float>({2, 2}, {1, 4, 3, 2}), {.axes = {1}});
          .samples = samples_of(),
          .refuses = refused_axes()});
   r.add({.name = "prod",
-         .sig = "x[...]:same -> y[...]:same",
+         .sig = "x[...]:number -> y[...]:number",
          .doc =
              "y = product of x over the axes; over nothing: 1. The gradient of an element is the "
              "product of the others: never y / x, so it is right where x is 0.",
@@ -220,7 +223,7 @@ void register_norms(OpRegistry& r) {
        .sig = "x[...] -> y[...]",
        .doc =
            R"(y = norm of x over the axes, as of one vector; over nothing: 0. The gradient at 0 is 0:
-    order 1: sum of |x|;  order 2: sqrt(sum of x^2);  order infinity: largest |x|)",
+    order 1: sum of |x|;  order 2: sqrt(sum of x^2), without overflow;  order infinity: largest |x|)",
        .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 3});
 Var length = norm(x, 2, {.axes = {-1}});  // length: [T,B]

@@ -46,8 +46,11 @@ std::vector<Tensor> draw(const Sample& s, DType float_type, uint64_t seed) {
 OpGraph graph_of(const OpDef& op, const Attributes& attributes, const std::vector<Tensor>& values) {
   OpGraph r;
   for (const Tensor& t : values) {
-    r.inputs.push_back(
-        t ? r.graph.placeholder(cat("in", r.inputs.size()), t.dtype(), to_shape(t.dims())) : Var());
+    const size_t i = r.inputs.size(), fixed = op.parsed.inputs.size();
+    const std::string& name = op.parsed.slot_of(i).name;
+    r.inputs.push_back(t ? r.graph.placeholder(i < fixed ? name : cat(name, i + 1 - fixed),
+                                               t.dtype(), to_shape(t.dims()))
+                         : Var());
     if (t) r.feeds.emplace_back(r.inputs.back(), t);
   }
   r.outputs = r.graph.call(op, r.inputs, attributes);

@@ -471,7 +471,7 @@ void Frame::run(RunContext& context) {
       const Site site = s->call.node.site;
       const std::string text = e.what();
       if (site.file == nullptr || text.find("built at") != std::string::npos) throw;
-      throw Error(e.fault(), e.code(), cat(text, "\n  built at ", site.file, ":", site.line));
+      throw Error(e.fault(), e.code(), text + built_at(site));
     }
   }
   for (const BoundPlan::Copy& c : plan_.copies_) {

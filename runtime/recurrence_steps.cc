@@ -117,7 +117,9 @@ class RecurrenceSteps final : public PreparedKernel {
         const int64_t t = k_.reverse_ ? k_.steps_ - 1 - s : s;
         if (w.full) {
           step_all(t);
-          continue;
+          if (!stands_still_) continue;
+          stay_from(s + 1);
+          break;
         }
         active.clear();
         for (int64_t b = 0; b < k_.rows_; ++b) {
@@ -162,17 +164,28 @@ class RecurrenceSteps final : public PreparedKernel {
       return *b.frame;
     }
 
+    static std::byte* slice(const View& v, int64_t t) {
+      return v.data + static_cast<size_t>(t) * slice_bytes(*v.type);
+    }
+
+    // What the steps from `s` on leave when no state changes any more: their trajectories.
+    void stay_from(int64_t s) const {
+      for (size_t i = 0; i < l_.states; ++i) {
+        const View& v = args_.out[l_.trajectory_of(i)];
+        for (int64_t k = s; v && k < k_.steps_; ++k)
+          std::memcpy(slice(v, k_.reverse_ ? k_.steps_ - 1 - k : k), state(i),
+                      args_.call.in[i].bytes());
+      }
+    }
+
     // Every row runs: operands and results are slices of the whole tensors, where they lie.
     void step_all(int64_t t) {
       Frame& f = frame(k_.rows_);
-      const auto slice = [&](const View& v) {
-        return v.data + static_cast<size_t>(t) * slice_bytes(*v.type);
-      };
       for (size_t i = 0; i < l_.body_inputs(); ++i) {
         if (i < l_.states) {
           f.set_input(i, state(i));
         } else if (k_.is_x(i)) {
-          f.set_input(i, slice(args_.in[i]));
+          f.set_input(i, slice(args_.in[i], t));
         } else if (!k_.is_shared(i)) {
           f.set_input(i, args_.in[i].data);
         }
@@ -180,15 +193,22 @@ class RecurrenceSteps final : public PreparedKernel {
       for (size_t o = 0; o < k_.outputs_.size(); ++o) {
         const bool is_y = o >= l_.states && o < l_.states + l_.ys;
         const bool wanted = is_y && args_.out[o - l_.states];
-        f.set_output(o, wanted ? slice(args_.out[o - l_.states]) : at(k_.outputs_[o]));
+        f.set_output(o, wanted ? slice(args_.out[o - l_.states], t) : at(k_.outputs_[o]));
       }
       for (size_t i = 0; i < l_.states; ++i) {
         const View& v = args_.out[l_.trajectory_of(i)];
-        if (v) std::memcpy(slice(v), state(i), args_.call.in[i].bytes());
+        if (v) std::memcpy(slice(v, t), state(i), args_.call.in[i].bytes());
       }
       f.run(args_.context);
-      for (size_t i = 0; i < l_.states; ++i)
-        std::memcpy(state(i), at(k_.outputs_[i]), args_.call.in[i].bytes());
+      // A step with nothing of its own that leaves all states as they were would do so for ever: a
+      // while loop whose condition failed.
+      stands_still_ = l_.xs + l_.ys + l_.sums == 0;
+      for (size_t i = 0; i < l_.states; ++i) {
+        const std::byte* next = at(k_.outputs_[i]);
+        const size_t bytes = args_.call.in[i].bytes();
+        stands_still_ = stands_still_ && std::memcmp(state(i), next, bytes) == 0;
+        std::memcpy(state(i), next, bytes);
+      }
       add_sums();
     }
 
@@ -255,6 +275,7 @@ class RecurrenceSteps final : public PreparedKernel {
     const RecurrenceLayout& l_;
     const KernelArgs& args_;
     std::map<int64_t, Body> bodies_;
+    bool stands_still_ = false;
   };
 
   RecurrenceLayout layout_;
@@ -280,8 +301,7 @@ void check_body(const Node& n, const std::vector<ValueType>& in, const Binding& 
   };
   const auto refuse = [&](std::string_view rule, const auto&... text) {
     fail(Fault::kArgument, cat("recurrence.", rule), "[", n.op->name,
-         n.name.empty() ? "" : cat(" \"", n.name, "\""), "] ", text...,
-         n.site.file == nullptr ? "" : cat("\n  built at ", n.site.file, ":", n.site.line));
+         n.name.empty() ? "" : cat(" \"", n.name, "\""), "] ", text..., built_at(n.site));
   };
   for (size_t i = 0; i < l.body_inputs(); ++i) {
     Shape got = in[i].shape;

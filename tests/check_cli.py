@@ -86,6 +86,9 @@ check("ops NAME", "maxTSLength" in rondo("ops", "lstm_layer").stdout, rondo("ops
 check("ops NAME, all of it",
       all(w in rondo("ops", "gru").stdout for w in ("[x, h_last]", "Cho et al.", "rnn::gru(", "PyTorch")),
       rondo("ops", "gru"))
+check("ops NAME of a function that builds ops",
+      all(w in rondo("ops", "cond").stdout for w in ("docs/control.md", "ops/control.h", "recurrence")), rondo("ops", "cond"))
+check("ops recurrence", "docs/control.md" in rondo("ops", "recurrence").stdout, rondo("ops", "recurrence"))
 check("ops --examples", "op_example: gru" in rondo("ops", "--examples").stdout, rondo("ops", "--examples"))
 refuses("excludes", "ops", "gru", "--markdown")
 refuses("did you mean 'sigmoid'", "ops", "sigmiod")

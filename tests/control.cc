@@ -132,6 +132,24 @@ TEST_CASE("a while loop stops when its condition fails, or at its bound", "[cont
   CHECK(session.run(root(a, 0).iterations, {{a, Tensor::scalar(f64, 4)}}).item() == 0);
 }
 
+// Visiting all of these steps would take hours.
+TEST_CASE("a while loop does not run on to its bound once its condition failed", "[control]") {
+  constexpr int64_t kBound = int64_t{1} << 38;
+  for (const char* backend : {"reference", "cpu"}) {
+    Graph g;
+    const Var a = g.placeholder("a", f64, {});
+    const WhileResult<Var> r = root(a, kBound);
+    Session session(g, {.backend = backend});
+    const Tensor nine = Tensor::scalar(f64, 9);
+    const std::vector<Tensor> got = session.run({r.states[1], r.iterations}, {{a, nine}});
+    const WhileResult<Tensor> now = root(nine, kBound);
+    CHECK(got[0].same_bits(now.states[1]));
+    CHECK(got[1].same_bits(now.iterations));
+    // Nobody asks how often it ran: what counts is pruned.
+    CHECK(session.run(r.states[1], {{a, nine}}).same_bits(now.states[1]));
+  }
+}
+
 TEST_CASE("gradients of a while loop agree with central differences, of first and second order",
           "[control][gradient]") {
   Graph g;

@@ -248,6 +248,26 @@ TEST_CASE("a length of a convolution that cannot be said, or is too short, is an
   CHECK(run(2).dims() == Dims{1, 0, 2});
   CHECK(code_of([&] { run(1); }) == "conv_1d.x.short");
 
+  // A window over an empty axis would hold padding alone.
+  const auto widely =
+      nn::Pool1dOptions{.stride = 1, .padding = Padding::amounts, .amounts = {1, 1}};
+  for (const bool largest : {false, true}) {
+    const std::string code = largest ? "max_pool_1d.x.empty" : "avg_pool_1d.x.empty";
+    const auto pool = [&](const auto& v) {
+      return largest ? nn::max_pool_1d(v, 2, widely) : nn::avg_pool_1d(v, 2, widely);
+    };
+    CHECK(code_of([&] { pool(Tensor(f32, {1, 0, 4})); }) == code);
+    CHECK(code_of([&] { pool(g.placeholder(cat("none", largest), f32, {"B", 0, 4})); }) == code);
+    const Var pooled = pool(x);
+    const auto at = [&](int64_t steps) {
+      return session.run(pooled, {{x, Tensor(f32, {1, steps, 4})}}).dims();
+    };
+    CHECK(at(1) == Dims{1, 2, 4});
+    CHECK(code_of([&] { at(0); }) == code);
+  }
+  CHECK(nn::max_pool_1d(Tensor(f32, {1, 0, 4}), 2, {.padding = Padding::same}).dims() ==
+        Dims{1, 0, 4});
+
   CHECK(code_of([&] { nn::conv_1d(x, 8, 0, "none"); }) == "conv_1d.size.range");
   CHECK(code_of([&] { nn::conv_1d(x, 0, 3, "none"); }) == "conv_1d.filters.range");
   CHECK(code_of([&] { nn::conv_1d(x, 8, 3, "none", {.groups = 3}); }) == "conv_1d.groups.dim");

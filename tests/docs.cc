@@ -6,9 +6,11 @@
 
 #include "../cli/error_codes.h"
 #include "../cli/errors_text.h"
+#include "../cli/functions.h"
 #include "../cli/ops_text.h"
 
 #include <rondo/ops/register.h>
+#include <rondo/runtime/check_op.h>
 
 using namespace rondo;
 
@@ -58,6 +60,42 @@ TEST_CASE("a code is explained by the row that says most of it", "[docs]") {
   says("file.header.truncated", "header and footer");
   says("my_op.lengths.range", "more than T");
   CHECK(tool::explain_error(registry(), "no such code").empty());
+}
+
+TEST_CASE("a function that is no op is described where an op would be", "[docs]") {
+  for (const tool::Function& f : tool::functions()) {
+    CAPTURE(std::string(f.name));
+    CHECK(registry().find(f.name) == nullptr);
+    CHECK((f.builds.empty() || registry().find(f.builds) != nullptr));
+    for (const std::string_view path : {f.header, f.page}) {
+      std::ifstream file(cat(RONDO_SOURCE_DIR "/", path));
+      std::stringstream text;
+      text << file.rdbuf();
+      CHECK(text.str().find(cat(f.name, path == f.header ? "(" : "")) != std::string::npos);
+    }
+    CHECK(tool::describe_function(f.name).find(f.page) != std::string::npos);
+  }
+  CHECK(tool::describe_function("no such function").empty());
+}
+
+TEST_CASE("an op's page shows the ranks that its results have", "[docs]") {
+  for (const OpDef* op : registry().all()) {
+    INFO(op->name);
+    for (const Sample& s : op->samples) {
+      const check::OpGraph g = check::graph_of(*op, s.attributes, check::draw(s, f32));
+      const auto is_other_form = [&](size_t i) {  // a vector where the signature has rows
+        const Slot& slot = op->parsed.slot_of(i);
+        return g.inputs[i] && !slot.any_shape && g.inputs[i].rank() != slot.axes.size();
+      };
+      if (!g.inputs.empty() && is_other_form(0)) continue;
+      for (size_t i = 0; i < g.outputs.size(); ++i) {
+        if (!g.outputs[i]) continue;
+        const std::vector<Slot> slots = op->signature(g.outputs[i].node().attributes).outputs;
+        if (i < slots.size() && !slots[i].any_shape)
+          CHECK(g.outputs[i].rank() == slots[i].axes.size());
+      }
+    }
+  }
 }
 
 TEST_CASE("every op, operand and attribute is described, and every alias is of something",

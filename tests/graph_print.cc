@@ -1,3 +1,5 @@
+#include <sstream>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "graph_ops.h"
@@ -52,6 +54,12 @@ TEST_CASE("a graph prints as one line a node, bodies beneath", "[graph][print]")
 %9 = linear(x=%1, w=%8) {mode="exact", scale=2} -> f32[B,5]
 )");
   CHECK(to_text(sample()) == to_text(sample()));
+}
+
+TEST_CASE("shapes go to streams as they are written", "[graph][print]") {
+  std::ostringstream s;
+  s << Shape{"T", "B", 3} << " " << Shape{};
+  CHECK(s.str() == "[T,B,3] []");
 }
 
 TEST_CASE("a subgraph prints its ends", "[graph][print]") {

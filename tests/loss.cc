@@ -16,6 +16,7 @@
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/reduce.h>
+#include <rondo/runtime/eager_gradients.h>
 #include <rondo/runtime/session.h>
 
 using namespace rondo;
@@ -280,6 +281,16 @@ TEST_CASE("cross entropies and log_cosh neither overflow nor lose what is small"
   CHECK(far.at(0) == 1e30F);
   CHECK(far.at(1) == 1e30F);
   CHECK(far.at(2) == 0);
+
+  constexpr float kEnd = std::numeric_limits<float>::infinity();
+  const Tensor infinite = floats({kEnd, -kEnd, 0}), zero = floats({0, 0, 0});
+  const Tensor at_ends = loss::log_cosh(infinite, zero, {.reduction = LossReduce::NONE});
+  CHECK((at_ends.at(0) == kEnd && at_ends.at(1) == kEnd && at_ends.at(2) == 0));
+  const auto total = [](const Vars& v) {
+    return loss::log_cosh(v[0], v[1], {.reduction = LossReduce::SUM});
+  };
+  const std::vector<Tensor> slope = gradients(total, {infinite, zero});
+  CHECK(slope[0] == floats({1, -1, 0}));
 }
 
 TEST_CASE("a label of 0 asks nothing of a distribution, a probability of 0 neither", "[loss]") {

@@ -140,6 +140,20 @@ TEST_CASE("normalisations of half floats do not overflow", "[norm]") {
   CHECK(nn::l2_normalize(Tensor(f32, {3})) == Tensor(f32, {3}));
 }
 
+TEST_CASE("l2_normalize takes rows of any length that f32 can say", "[norm]") {
+  const Tensor x = Tensor::of<float>({2, 2}, {3e30F, -4e30F, 1.5e38F, 2e38F});
+  const Tensor y = nn::l2_normalize(x);
+  for (const auto& [i, want] : {std::pair(0, 0.6), {1, -0.8}, {2, 0.6}, {3, 0.8}})
+    CHECK(std::abs(y.at(i) - want) < 1e-6);
+  Graph g;
+  const Var v = g.placeholder("x", f32, {2, 2}), w = g.placeholder("w", f32, {2, 2});
+  const Var d = gradients(sum(w * nn::l2_normalize(v)), {v})[0];
+  const Tensor weights = Tensor::of<float>({2, 2}, {1, 0, 1, 0});
+  const Tensor slope = Session(g).run(d * 1e30, {{v, x}, {w, weights}});
+  CHECK(std::abs(slope.at(0) - 0.64 / 5) < 1e-6);  // (1 - y^2) / length
+  CHECK(std::abs(slope.at(1) - 0.48 / 5) < 1e-6);
+}
+
 TEST_CASE("batch_norm is refused where it has no batch", "[norm]") {
   Graph g;
   const Var x = g.placeholder("x", f32, {"T", "B", 3});

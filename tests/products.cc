@@ -182,6 +182,17 @@ TEST_CASE("einsum: diagonals select, ones are repeated, dots align at their end"
         "einsum.xs.dim");
 }
 
+TEST_CASE("an operand of another dtype is named by its place", "[products]") {
+  const Tensor a(f32, {2, 3}), b(f64, {3, 2}), c(i32, {2, 2});
+  const auto text = [](const std::vector<Tensor>& xs) {
+    return text_of([&] { einsum<Tensor>("ij,jk->ik", xs); });
+  };
+  CHECK(text({a, b}).find("xs[1] is f64, but xs[0] is f32; convert one of them with cast(xs[1], "
+                          "f32)") != std::string::npos);
+  CHECK(text({a, c}).find("xs[1] must be a float") != std::string::npos);
+  CHECK(text({a, Tensor()}).find("xs[1] is required") != std::string::npos);
+}
+
 TEST_CASE("bilinear is a product of two inputs for each output", "[products]") {
   const Tensor x1 = draw({2, 5, 3}, f64, -1, 1, 1), x2 = draw({2, 5, 4}, f64, -1, 1, 2),
                w = draw({6, 3, 4}, f64, -1, 1, 3), b = draw({6}, f64, -1, 1, 4);

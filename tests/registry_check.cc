@@ -87,14 +87,14 @@ TEST_CASE("an op that is wrong in one way is said to be", "[registry]") {
   };
   wrong([](OpDef& d) { d.samples.clear(); }, "no sample");
   wrong([](OpDef& d) { d.no_gradient = true, d.samples.clear(); }, "no sample");
-  wrong([](OpDef& d) { d.formula = "x * x * 1.001"; }, "first order by in0");
+  wrong([](OpDef& d) { d.formula = "x * x * 1.001"; }, "first order by x");
   wrong(
       [](OpDef& d) {
         d.vjp = [](const Call& c, const Vars& g, GradContext&) -> Vars {
           return {g[0] * 2 * stop_gradient(c.in(0))};
         };
       },
-      "second order by in0");
+      "second order by x");
   wrong([](OpDef& d) { d.refuses[0].rule = "x.dim"; },
         "refusal squared.x.dim in a graph: squared.x.rank");
   wrong([](OpDef& d) { d.refuses[0].call.inputs[0].dims = {2}; }, "on tensors: no refusal");

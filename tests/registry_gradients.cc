@@ -136,7 +136,7 @@ TEST_CASE("the gradient check sees a wrong gradient of either order, and steps b
   });
   const GradientReport r = problems(wrong_twice, 0.7);
   CHECK(r.problems.size() == 2);
-  CHECK(r.problems.at(0).rfind("second order by in0[0]: 0, central difference ", 0) == 0);
+  CHECK(r.problems.at(0).rfind("second order by x[0]: 0, central difference ", 0) == 0);
 
   const GradientReport kink = problems(registry().at("relu"), 4e-6);
   CHECK(kink.problems.empty());

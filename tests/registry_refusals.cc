@@ -122,7 +122,7 @@ TEST_CASE("every op refuses a broken rank, dimension, dtype and arity by name",
         dims += r ? 1 : 0;
       }
       if (slot.type == SlotType::kFloat || slot.type == SlotType::kInt ||
-          slot.type == SlotType::kI64) {
+          slot.type == SlotType::kI64 || slot.type == SlotType::kNumber) {
         bad = good;
         bad[i].dtype = boolean;
         const auto r = ask(*s.op, attributes, bad);

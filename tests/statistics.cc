@@ -8,6 +8,8 @@
 
 #include <rondo/autodiff/gradients.h>
 #include <rondo/ops/elementwise.h>
+#include <rondo/ops/index.h>
+#include <rondo/ops/order.h>
 #include <rondo/ops/ranges.h>
 #include <rondo/ops/shape.h>
 #include <rondo/runtime/session.h>
@@ -107,6 +109,24 @@ TEST_CASE("gradients of a norm at 0 and of a standard deviation of equals are 0,
   CHECK(std::isnan(standard_deviation(doubles({kNaN, 1})).item()));
 }
 
+// A square of f32 overflows above 1.8e19, and is 0 below 1e-23.
+TEST_CASE("a norm of large or small numbers in f32 is a number, and so is its gradient",
+          "[statistics]") {
+  for (const double size : {1e30, 1e-30, 1e38}) {
+    CAPTURE(size);
+    const auto [first, second] =
+        gradients_at(doubles({3 * size / 4, size}).to(f32), [](const Var& x) { return norm(x); });
+    CHECK(std::abs(first[0] - 0.6) < 1e-6);
+    CHECK(std::abs(first[1] - 0.8) < 1e-6);
+    for (const double v : second) CHECK(std::isfinite(v));
+    for (const char* backend : {"reference", "cpu"}) {
+      const EagerScope scope({.backend = backend});
+      const double got = norm(doubles({3 * size / 4, size}).to(f32)).item();
+      CHECK(std::abs(got / size - 1.25) < 1e-6);
+    }
+  }
+}
+
 TEST_CASE("logsumexp neither overflows nor loses what is not finite", "[statistics]") {
   for (const double v : {1000.0, -1000.0})
     CHECK(std::abs(logsumexp(doubles({v, v})).item() - v - std::log(2.0)) < 1e-12);
@@ -127,6 +147,28 @@ TEST_CASE("reduce_any and reduce_all over nothing, and over one that differs", "
   CHECK(values(reduce_any(x, {.axes = {1}})) == Numbers{0, 1, 1});
   CHECK(values(reduce_all(x, {.axes = {1}})) == Numbers{0, 0, 1});
   CHECK(reduce_all(x, {.keep_dims = true}).dims() == Dims{1, 1});
+}
+
+TEST_CASE("what adds up or multiplies refuses bools when it is called, and names the cast",
+          "[statistics]") {
+  const auto refused = [](const std::string& op, const std::string& argument, const auto& call) {
+    CAPTURE(op);
+    Graph g;
+    const Var x = g.placeholder("x", boolean, {"T", 3}), at = g.placeholder("at", i32, {"T", 3});
+    const Refusal in_graph = refusal_of([&] { call(x, at); });
+    CHECK(in_graph.code == cat(op, ".", argument, ".dtype"));
+    CHECK(in_graph.message.find(cat("cast(", argument, ", i32)")) != std::string::npos);
+    CHECK(refusal_of([&] { call(Tensor(boolean, {2, 3}), Tensor(i32, {2, 3})); }).code ==
+          in_graph.code);
+  };
+  refused("sum", "x", [](const auto& x, const auto&) { sum(x); });
+  refused("prod", "x", [](const auto& x, const auto&) { prod(x); });
+  refused("cumsum", "x", [](const auto& x, const auto&) { cumsum(x); });
+  refused("cumprod", "x", [](const auto& x, const auto&) { cumprod(x); });
+  refused("add_along", "updates", [](const auto& x, const auto& at) { add_along(at, x, 0, 3); });
+  refused("scatter_add", "updates", [](const auto& x, const auto& at) {
+    apply("scatter_add", std::vector<std::decay_t<decltype(x)>>{at, x}, {{"rows", Shape{9}}});
+  });
 }
 
 TEST_CASE(

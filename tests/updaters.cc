@@ -151,6 +151,7 @@ TEST_CASE("updaters: every number out of its range is refused by name", "[update
   CHECK(refused(SGD{.momentum = 1}) == "sgd.momentum.range");
   CHECK(refused(sgd_at(schedule::Step{.from = 1})) == "schedule.step.every.range");
   CHECK(refused(sgd_at(schedule::Cosine{.steps = 3})) == "schedule.cosine.from.range");
+  CHECK(refused(sgd_at(schedule::WarmUp{.steps = 3})) == "schedule.warm_up.then.range");
   CHECK(refused(sgd_at(kSchedules.back())) == "schedule.plateau.loss");
   CHECK(refused(SGD{}, {.regularization = {.l1 = -1}}) == "regularization.l1.range");
   CHECK(refused(SGD{}, {.regularization = {.l2 = HUGE_VAL}}) == "regularization.l2.range");
