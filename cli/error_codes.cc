@@ -173,6 +173,10 @@ jacobian.y.dtype | argument | y is no float | `cast` it before
 jacobian.y.symbolic | argument | y has symbols in its shape: there is a backward pass for each element | give it sizes that are numbers
 jacobian.y.size | argument | y has too many elements | `jvp` and `vjp` give products with a Jacobian of any size
 value_and_gradients.inputs.empty | argument | an input is an empty Tensor | give it a value
+hvp.inputs.empty | argument | an input is an empty Tensor | give it a value
+hvp.f.count | argument | the function gives not one value | return the loss alone
+jacobian.inputs.empty | argument | an input is an empty Tensor | give it a value
+jacobian.f.count | argument | the function gives not one value | return one; a function of each for several
 value_and_gradients.f.count | argument | the function gives not one value | return the loss alone
 UPDATER.NAME.range | argument | a number of an updater, a schedule or a clip is out of range | the text gives the range
 updater.gradients.count | argument | not one gradient for each variable | give them in the same order
