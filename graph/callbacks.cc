@@ -132,7 +132,8 @@ std::vector<ValueType> infer_own(const OpDef& op, const InferContext& c) {
 
 std::string closest(std::string_view name, const std::vector<std::string>& names) {
   std::string best;
-  size_t distance = 4;  // further away is no hint
+  // Further away is no hint, and half of a short name even less.
+  size_t distance = std::min<size_t>(4, name.size() / 2 + 1);
   for (const std::string& n : names) {
     const size_t d = edit_distance(name, n);
     if (d < distance) {

@@ -137,6 +137,9 @@ TEST_CASE("a name that an own op has not is told with the callback that asks for
   check_lower(
       [](const Call& c) -> Vars { return {c["z"] * 2}; },
       {"doubled.lower.name: [doubled] lower asks for an operand or result 'z'", "x, bias, y"});
+  OpDef far = doubled();
+  far.lower = [](const Call& c) -> Vars { return {c["z"]}; };
+  CHECK(refusal([&] { Own{far}.run(); }).find("did you mean") == std::string::npos);
   check_lower([](const Call& c) -> Vars { return {c["x"] * c.number("facter")}; },
               {"doubled.lower.name: [doubled] lower asks for the attribute 'facter'",
                "did you mean 'factor'", "factor, steps"});
