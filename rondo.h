@@ -12,6 +12,8 @@
 /// First values of weights.
 /// @namespace rondo::loss
 /// What training makes small.
+/// @namespace rondo::markdown
+/// Pieces of generated pages.
 /// @namespace rondo::nn
 /// Layers around recurrent ones.
 /// @namespace rondo::rnn
@@ -25,6 +27,7 @@
 #include <rondo/autodiff/schedules.h>
 #include <rondo/autodiff/state_updates.h>
 #include <rondo/autodiff/updaters.h>
+#include <rondo/graph/describe.h>
 #include <rondo/graph/graph.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/print.h>

@@ -178,11 +178,11 @@ class Backward final : public GradContext {
     if (n.op->vjp) {
       refuse_if_asked(n);
       node_ = &n;
-      const Vars d = n.op->vjp(c, g, *this);
+      const Vars d = vjp_call(n, c, g, *this);
       for (size_t i = 0; i < d.size(); ++i) {
         const Value v = n.inputs[i];
         if (!d[i] || !v || !depends(v)) continue;
-        accumulate(v, fitted(n, i, d[i], graph_.type(v)));
+        accumulate(v, fitted(d[i], graph_.type(v)));
       }
       return;
     }
@@ -192,28 +192,19 @@ class Backward final : public GradContext {
     }
     refuse_if_asked(n);
     const int32_t begin = graph_.size();
-    const Vars lowered = n.op->lower(c);
+    const Vars lowered = lower_call(n, c);
     const int32_t end = graph_.size();
     find_dependents(begin, end);
     for (size_t k = 0; k < g.size(); ++k) {
-      if (g[k] && depends(lowered.at(k).value())) accumulate(lowered[k].value(), g[k]);
+      if (g[k] && depends(lowered[k].value())) accumulate(lowered[k].value(), g[k]);
     }
     back(begin, end);
   }
 
   // The gradient in its operand's own shape: where the two could not be told apart yet (B against
   // 5), they are compared once symbols are bound.
-  static Var fitted(const Node& n, size_t i, const Var& d, const ValueType& type) {
-    if (d.shape() == type.shape && d.dtype() == type.dtype) return d;
-    bool open = d.dtype() == type.dtype && d.rank() == type.shape.size();
-    for (size_t a = 0; open && a < d.rank(); ++a) {
-      const Dim difference = d.shape()[a] - type.shape[a];
-      open = !difference.is_constant() || difference.constant() == 0;
-    }
-    if (!open)
-      fail_internal("the gradient of ", n.op->name, " gives ", d.type().str(), " for operand ", i,
-                    " of type ", type.str());
-    return reshape(d, type.shape);
+  static Var fitted(const Var& d, const ValueType& type) {
+    return d.shape() == type.shape ? d : reshape(d, type.shape);
   }
 
   void refuse_if_asked(const Node& n) const {

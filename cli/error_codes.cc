@@ -10,6 +10,7 @@ constexpr std::string_view kTable = R"table(
 OP.inputs.arity | argument | more or fewer operands than the signature has | give as many as it names; an optional one that is not used is an empty Var or Tensor
 OP.inputs.missing | argument | no operand is there that would say in which graph the op belongs | give at least one
 OP.graph.mixed | argument | an operand belongs to another graph | use values of one graph, or of the graphs around a body
+OP.graph.body | argument | a value of a body (of a scan, a branch, a recurrence) is used outside of it, where it has no value | return it as a result of the body, and use what comes out
 OP.OPERAND.missing | argument | an operand is required and was not given | give it
 OP.OPERAND.dtype | argument | another dtype than the signature takes, or than the operand that fixed it has | `cast` it; on tensors `.to(dtype)`
 OP.OPERAND.rank | argument | another rank than the signature has | give the axes that the text names
@@ -24,6 +25,15 @@ OP.ATTRIBUTE.value | argument | no spelling that the attribute accepts | the tex
 OP.ATTRIBUTE.range | argument | a number, or an axis, out of the attribute's range | the text gives the range
 OP.ATTRIBUTE.nan | argument | NaN for an attribute | give a number
 OP.gradient.missing | unsupported | the op has neither a gradient nor a lowering | give its definition a `vjp`, a `lower` or `no_gradient`
+OP.CALLBACK.syntax | argument | a signature of the op's definition cannot be read (CALLBACK: `signature`, `sig_of`) | the text says where and why
+OP.CALLBACK.letter | argument | a letter of the signature is fixed by no operand, or two by one axis | name it in an operand, or give `.letters` or `.infer`
+OP.CALLBACK.twice | argument | the signature gives two operands, or two results, one name | rename one
+OP.CALLBACK.last | argument | a slot of any number (`*`) is not the last | put it last
+OP.CALLBACK.name | argument | a function of the op's definition (`lower`, `vjp`, `infer`, ...) asks for an operand, result or attribute that the op has not, or `.states` or `.aliases` names one | the text lists those that there are
+OP.CALLBACK.type | argument | a function of the op's definition reads an attribute as another type than it has | the text says both
+OP.CALLBACK.count | argument | a function of the op's definition gives another number of results, or gradients, than the signature says | give one for each, an empty Var where there is none
+OP.CALLBACK.result | argument | a function of the op's definition gives a result, or a gradient, of another dtype or shape than the call has | the text says both
+OP.CALLBACK.graph | argument | a function of the op's definition gives a value of another graph | build it of the operands, or in `c.graph()`
 OP.kernel.missing | unsupported | no kernel of any backend takes this call, and it has no lowering | the text says what was tried; use another dtype, or write a kernel
 OP.shape.bind | argument | a result has another shape under these values than the graph said | mend the op's `infer`
 OP.config.enum | argument | a configuration struct holds a number that is no name of its enumeration | set it by name
@@ -173,6 +183,10 @@ jacobian.y.dtype | argument | y is no float | `cast` it before
 jacobian.y.symbolic | argument | y has symbols in its shape: there is a backward pass for each element | give it sizes that are numbers
 jacobian.y.size | argument | y has too many elements | `jvp` and `vjp` give products with a Jacobian of any size
 value_and_gradients.inputs.empty | argument | an input is an empty Tensor | give it a value
+hvp.inputs.empty | argument | an input is an empty Tensor | give it a value
+hvp.f.count | argument | the function gives not one value | return the loss alone
+jacobian.inputs.empty | argument | an input is an empty Tensor | give it a value
+jacobian.f.count | argument | the function gives not one value | return one; a function of each for several
 value_and_gradients.f.count | argument | the function gives not one value | return the loss alone
 UPDATER.NAME.range | argument | a number of an updater, a schedule or a clip is out of range | the text gives the range
 updater.gradients.count | argument | not one gradient for each variable | give them in the same order

@@ -4,8 +4,9 @@
 
 #include "error_codes.h"
 #include "errors_text.h"
-#include "markdown.h"
-#include "ops_text.h"
+
+#include <rondo/graph/describe.h>
+#include <rondo/graph/markdown.h>
 
 namespace rondo::tool {
 namespace {
@@ -65,7 +66,7 @@ const std::vector<Section>& sections() {
       {"Training and data", {"trainer", "model", "confusion", "data", "ts"}},
       {"Weights of other systems", {"weights"}},
       {"Files", {"file"}},
-      {"The tool", {"verify", "inspect"}}};
+      {"The tool", {"verify", "inspect", "bench"}}};
   return kSections;
 }
 
@@ -118,19 +119,19 @@ std::string errors_markdown(const OpRegistry& registry) {
       const std::string_view area = segments_of(e.code)[0];
       if (std::find(section.areas.begin(), section.areas.end(), area) == section.areas.end())
         continue;
-      rows.push_back(
-          {code_span(e.code), std::string(e.fault), table_cell(e.means), table_cell(e.remedy)});
+      rows.push_back({markdown::code(e.code), std::string(e.fault), markdown::cell(e.means),
+                      markdown::cell(e.remedy)});
     }
     s += cat("\n## ", section.title, "\n",
-             markdown_table({"code", "fault", "when", "what to do"}, rows));
+             markdown::table({"code", "fault", "when", "what to do"}, rows));
   }
   std::vector<std::vector<std::string>> rows;
   for (const OpDef* op : registry.all()) {
     for (const auto& [code, means] : rules_of(*op))
-      rows.push_back({code_span(code), table_cell(means)});
+      rows.push_back({markdown::code(code), markdown::cell(means)});
   }
   return s + "\n## Single ops\n\nRules beside those of any op; the fault is the caller's.\n" +
-         markdown_table({"code", "when"}, rows);
+         markdown::table({"code", "when"}, rows);
 }
 
 }  // namespace rondo::tool

@@ -8,6 +8,7 @@
 #include "op_examples.h"
 #include "ops_text.h"
 
+#include <rondo/graph/describe.h>
 #include <rondo/ops/register.h>
 
 namespace rondo::tool {

@@ -67,6 +67,10 @@ int main() try {
   std::cout << "loaded from own_op.rondo: " << (after.same_bits(before) ? "the same" : "different")
             << "\n";
 
+  // What it is, as `rondo ops NAME` says it of the built-in ops; op_markdown gives a page's
+  // section.
+  std::cout << describe_op(registry().at("leaky_sum")) << "\n";
+
   // Proven as the library proves its own: gradients against central differences, and so on.
   const OpReport report = check_op(registry().at("leaky_sum"));
   std::cout << report.str() << "\n";

@@ -106,8 +106,12 @@ const AttributeValue* Attributes::find(std::string_view name) const {
   return at != items_.end() && at->first == name ? &at->second : nullptr;
 }
 
-void Attributes::missing(std::string_view name) const {
-  fail_internal("attribute '", name, "' is missing or has another type");
+void Attributes::missing(std::string_view name, const AttributeValue::Variant& wanted) const {
+  const AttributeValue* v = find(name);
+  const std::string what = cat("asks for the attribute '", name, "'");
+  if (v == nullptr) throw DefinitionError("name", what, std::string(name));
+  throw DefinitionError("type", cat(what, " as ", kTypeNames[wanted.index()],
+                                    ", but it is of type ", v->type_name()));
 }
 
 }  // namespace rondo

@@ -80,7 +80,7 @@ class Attributes {
   std::span<const Item> items() const { return items_; }
   bool operator==(const Attributes&) const = default;
 
-  // The value, of exactly that type; internal Error otherwise (validation has been done when the
+  // The value, of exactly that type; DefinitionError otherwise (validation has been done when the
   // node was made).
   bool flag(std::string_view name) const { return as<bool>(name); }
   int64_t integer(std::string_view name) const { return as<int64_t>(name); }
@@ -101,10 +101,10 @@ class Attributes {
   const T& as(std::string_view name) const {
     const AttributeValue* v = find(name);
     const T* p = v == nullptr ? nullptr : v->get<T>();
-    if (p == nullptr) missing(name);
+    if (p == nullptr) missing(name, AttributeValue::Variant(std::in_place_type<T>));
     return *p;
   }
-  [[noreturn]] void missing(std::string_view name) const;
+  [[noreturn]] void missing(std::string_view name, const AttributeValue::Variant& wanted) const;
 
   std::vector<Item> items_;
 };

@@ -45,6 +45,25 @@ class [[gnu::visibility("default")]] Error : public std::runtime_error {
   std::string code_;
 };
 
+/// A function of an op's definition asks for what the op has not, or its signature cannot be read.
+/// Who calls such functions says of which op (graph/op.h); where none did, we are at fault.
+class [[gnu::visibility("default")]] DefinitionError : public Error {
+ public:
+  /// `text` goes on after the function's name; `name` is what was asked for, if it has one.
+  DefinitionError(std::string rule, const std::string& text, std::string name = {})
+      : Error(Fault::kInternal, "rondo.internal", "internal error (please report it): " + text),
+        rule_(std::move(rule)),
+        text_(text),
+        name_(std::move(name)) {}
+
+  const std::string& rule() const { return rule_; }
+  const std::string& text() const { return text_; }
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string rule_, text_, name_;
+};
+
 /// Joins values into a string through operator<<.
 template <class... A>
 std::string cat(const A&... a) {

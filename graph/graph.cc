@@ -19,7 +19,19 @@ struct GraphData {
   std::vector<Graph::StandIn> stand_ins;
   int64_t streams = 0;
   uint64_t seed = 0;
+  std::string body_of;  // the op whose body this is
+  Site body_site;
+  bool finished = false;
 };
+
+bool may_equal(const ValueType& a, const ValueType& b) {
+  if (a.dtype != b.dtype || a.shape.size() != b.shape.size()) return false;
+  for (size_t i = 0; i < a.shape.size(); ++i) {
+    const Dim d = a.shape[i] - b.shape[i];
+    if (d.is_constant() && d.constant() != 0) return false;
+  }
+  return true;
+}
 
 namespace {
 
@@ -149,6 +161,11 @@ Var Graph::variable(std::string_view name, Tensor initial, bool trainable, Site 
 }
 
 Vars Graph::call(const OpDef& op, const Vars& inputs, Attributes attributes, CallOptions options) {
+  if (data_->finished) {
+    for (const Var& v : inputs) {
+      if (v && v.graph_ == data_) refuse_stranger(op.name, "operand", v);
+    }
+  }
   Node n;
   n.op = &op;
   n.site = site_override != nullptr ? *site_override : options.site;
@@ -244,21 +261,21 @@ Graph::Scope Graph::scope(std::string_view name) {
 }
 Graph::Scope::~Scope() { data_->prefix.resize(restore_); }
 
-Graph Graph::child() const {
+Graph Graph::child(std::string_view of, Site at) const {
   Graph g;
   g.data_->parent = data_;
+  g.data_->body_of = of;
+  g.data_->body_site = at;
   return g;
 }
+void Graph::finish() { data_->finished = true; }
 bool Graph::has_parent() const { return data_->parent != nullptr; }
 Graph Graph::parent() const { return Graph(data_->parent); }
 const std::vector<std::pair<Value, Value>>& Graph::captures() const { return data_->captures; }
 
 Var Graph::adopt(const Var& v, std::string_view op) {
   if (v.graph_ == data_) return v;
-  if (data_->parent == nullptr) {
-    fail(Fault::kArgument, cat(op, ".graph.mixed"), "[", op, "] operand ", v.name(),
-         " belongs to another graph; all operands of an op must come from one graph");
-  }
+  if (data_->parent == nullptr) refuse_stranger(op, "operand", v);
   const Var outer = parent().adopt(v, op);
   const auto it = data_->captured.find(outer.value());
   if (it != data_->captured.end()) return var(it->second);
@@ -304,7 +321,25 @@ Graph graph_of(const Vars& operands, std::string_view op) {
   if (innermost == nullptr)
     fail(Fault::kArgument, cat(op, ".inputs.missing"), "[", op,
          "] has no operand that belongs to a graph");
-  return innermost->graph();
+  const Graph g = innermost->graph();
+  if (g.data()->finished) refuse_stranger(op, "operand", *innermost);
+  return g;
+}
+
+void refuse_stranger(std::string_view op, std::string_view what, const Var& v) {
+  if (!v.graph().has_parent())
+    fail(Fault::kArgument, cat(op, ".graph.mixed"), "[", op, "] ", what, " ", v.name(),
+         " belongs to another graph; what is used together must come from one graph");
+  const Graph body = v.graph();
+  const GraphData& g = *body.data();
+  const auto place = [](std::string_view how, Site s) {
+    return s.file == nullptr ? "" : cat("\n  ", how, " at ", s.file, ":", s.line);
+  };
+  fail(Fault::kArgument, cat(op, ".graph.body"), "[", op, "] ", what, " ", v.name(), " ",
+       v.type().str(), " is a value of the body of ", g.body_of.empty() ? "a loop" : g.body_of,
+       ", which has one at each step and none outside; return it as a result of the body, and use "
+       "what comes out",
+       place("the value is built", v.node().site), place("the body is built", g.body_site));
 }
 
 Vars inline_subgraph(const Subgraph& s, Graph into, const Vars& inputs) {

@@ -47,6 +47,10 @@ struct ValueType {
   std::string str() const { return present ? cat(dtype, to_string(shape)) : "none"; }
 };
 
+/// Whether both can be the same once symbols have values: no dtype, rank or dimension differs for
+/// certain.
+bool may_equal(const ValueType& a, const ValueType& b);
+
 struct Subgraph;
 
 /// One application of an op. Never changes after it was made.
@@ -151,8 +155,10 @@ class Graph {
   /// Opens a scope: see Scope.
   [[nodiscard]] Scope scope(std::string_view name);
 
-  /// An empty graph whose operands may come from this one.
-  Graph child() const;
+  /// An empty graph whose operands may come from this one: the body of `of`, built at `at`.
+  Graph child(std::string_view of = {}, Site at = {}) const;
+  /// A body is whole: nothing is built on its values any more.
+  void finish();
   bool has_parent() const;
   Graph parent() const;
   /// Values of the parent that were captured, each with the placeholder that stands for it here.
@@ -217,6 +223,10 @@ const OpDef& variable_op();
 /// The graph in which an op on these operands belongs: the innermost of theirs. Error: unrelated
 /// graphs, or no operand.
 Graph graph_of(const Vars& operands, std::string_view op);
+
+/// Refuses a Var where no value of its graph can be used: `OP.graph.body` for one of a body, else
+/// `OP.graph.mixed`. `what` it is: "operand".
+[[noreturn]] void refuse_stranger(std::string_view op, std::string_view what, const Var& v);
 
 /// Copies the subgraph's nodes into `into`, its inputs replaced by `inputs`; returns its outputs
 /// there.

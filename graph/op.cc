@@ -4,37 +4,10 @@
 #include <cmath>
 #include <utility>
 
+#include <rondo/graph/callbacks.h>
+
 namespace rondo {
 namespace {
-
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t up = row[j];
-      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = up;
-    }
-  }
-  return row[b.size()];
-}
-
-template <class Names>
-std::string closest(std::string_view name, const Names& names) {
-  std::string best;
-  size_t distance = 4;  // further away is no hint
-  for (const auto& n : names) {
-    const size_t d = edit_distance(name, n);
-    if (d < distance) {
-      distance = d;
-      best = n;
-    }
-  }
-  return best.empty() ? "" : "; did you mean '" + best + "'?";
-}
 
 AttributeValue checked_value(const InferContext& c, const AttributeDef& def, AttributeValue v) {
   // A whole number may be written where a float is wanted.
@@ -68,16 +41,6 @@ AttributeValue checked_value(const InferContext& c, const AttributeDef& def, Att
 
 }  // namespace
 
-const Var& Call::operator[](std::string_view name) const {
-  static const Var none;
-  const int i = signature_.input(name);
-  if (i >= 0)
-    return static_cast<size_t>(i) < inputs_.size() ? inputs_[static_cast<size_t>(i)] : none;
-  const int o = signature_.output(name);
-  if (o < 0) fail_internal("op ", op_.name, " has no operand or result '", name, "'");
-  return static_cast<size_t>(o) < outputs_.size() ? outputs_[static_cast<size_t>(o)] : none;
-}
-
 const OpDef& OpRegistry::add(OpDef def) {
   if (def.name.empty() || def.doc.empty())
     fail(Fault::kArgument, "registry.op.incomplete", "op '", def.name, "' has no ",
@@ -85,7 +48,7 @@ const OpDef& OpRegistry::add(OpDef def) {
   if (ops_.count(def.name) != 0)
     fail(Fault::kArgument, "registry.op.taken", "an op called '", def.name,
          "' is registered already");
-  def.parsed = parse_signature(def.sig);
+  check_definition(def);
   if (def.family.empty()) def.family = family_;
   if (std::find(families_.begin(), families_.end(), def.family) == families_.end())
     families_.push_back(def.family);
@@ -136,27 +99,6 @@ Attributes complete_attributes(const InferContext& c, const Attributes& given) {
     c.refuse(name, "unknown", "has no attribute '", name, "'", closest(name, names));
   }
   return r;
-}
-
-Call call_of(const Graph& g, const Node& n) {
-  Vars in;
-  in.reserve(n.inputs.size());
-  for (const Value v : n.inputs) in.push_back(v ? g.var(v) : Var());
-  // Ops whose signature depends on attributes keep the operands' names in the general form too.
-  return {*n.op, n.op->parsed, n.attributes, std::move(in), g.vars_of(n.id), n.body};
-}
-
-std::vector<ValueType> infer_call(const OpDef& op, const Attributes& attributes,
-                                  std::span<const ValueType> inputs, std::string_view node_name,
-                                  Site site, const Subgraph* body, bool* undecided) {
-  const bool varies = op.sig_of || op.letters;
-  const Signature own = varies ? op.signature(attributes) : Signature{};
-  const InferContext c(op, varies ? own : op.parsed, attributes, inputs, node_name, site, body);
-  if (op.check) op.check(c);
-  std::vector<ValueType> out = infer_by_signature(c, !op.infer);
-  if (op.infer) out = op.infer(c);
-  if (undecided != nullptr) *undecided = c.undecided();
-  return out;
 }
 
 }  // namespace rondo

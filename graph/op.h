@@ -43,8 +43,8 @@ class Call {
   /// The operand called `name`; null when it is optional and absent.
   const Var& operator[](std::string_view name) const;
   bool has(std::string_view name) const { return static_cast<bool>((*this)[name]); }
-  const Var& in(size_t i) const { return inputs_.at(i); }
-  const Var& out(size_t i) const { return outputs_.at(i); }
+  const Var& in(size_t i) const { return at(inputs_, i, "operand"); }
+  const Var& out(size_t i) const { return at(outputs_, i, "result"); }
   Graph graph() const { return graph_of(inputs_, "call"); }
 
   bool flag(std::string_view name) const { return attributes_.flag(name); }
@@ -53,6 +53,8 @@ class Call {
   const std::string& text(std::string_view name) const { return attributes_.text(name); }
 
  private:
+  static const Var& at(const Vars& list, size_t i, std::string_view what);
+
   const OpDef& op_;
   const Signature& signature_;
   const Attributes& attributes_;
@@ -167,17 +169,14 @@ struct OpDef {
   Signature parsed = {};  ///< of `sig`, filled by the registry
 
   /// The signature under these attributes.
-  Signature signature(const Attributes& attributes) const {
-    Signature s = sig_of ? parse_signature(sig_of(attributes)) : parsed;
-    if (letters) s.fixed = letters(attributes);
-    return s;
-  }
+  Signature signature(const Attributes& attributes) const;
 };
 
 /// All ops by name. Registration is explicit: see ops/register.h.
 class OpRegistry {
  public:
-  /// Adds a definition; an Error when the name is taken or the definition is not whole.
+  /// Adds a definition; an Error when the name is taken, the definition is not whole, or it names
+  /// what it has not.
   const OpDef& add(OpDef def);
   const OpDef& at(std::string_view name) const;  ///< an Error names the closest spelling
   const OpDef* find(std::string_view name) const;
@@ -197,8 +196,19 @@ class OpRegistry {
 /// Fills in defaults and checks names, types, ranges and spellings.
 Attributes complete_attributes(const InferContext& c, const Attributes& given);
 
+/// What the user wrote, for errors: `matmul`, `matmul "name"`; for a node that means another op (an
+/// attribute `origin`) that one: `scan`, `gradient of scan`.
+std::string title_of(std::string_view op, std::string_view origin, std::string_view name);
+std::string title_of(std::string_view op, const Attributes& attributes, std::string_view name);
+std::string title_of(const Node& n);
+
 /// The call that a node is, its operands and results as Vars of `g`.
 Call call_of(const Graph& g, const Node& n);
+
+/// The op's lowering of a node, held to the node's results. Errors: `OP.lower.*`.
+Vars lower_call(const Node& n, const Call& c);
+/// The op's gradients at a node, held to its operands. Errors: `OP.vjp.*`.
+Vars vjp_call(const Node& n, const Call& c, const Vars& g, GradContext& context);
 
 /// Infers the outputs of a call; sets `undecided` when some equality must be checked again once
 /// symbols are bound.

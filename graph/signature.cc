@@ -31,12 +31,25 @@ class Parser {
       side->push_back(slot());
     }
     if (side != &s.outputs) bad("no '->'");
+    for (const auto* slots : {&s.inputs, &s.outputs}) check_names(*slots);
     return s;
   }
 
  private:
   [[noreturn]] void bad(std::string_view why) const {
-    fail_internal("signature \"", text_, "\", position ", at_, ": ", why);
+    throw DefinitionError("syntax", cat('"', text_, "\", position ", at_, ": ", why));
+  }
+  void check_names(const std::vector<Slot>& slots) const {
+    for (size_t i = 0; i < slots.size(); ++i) {
+      const auto same = [&](const Slot& s) { return s.name == slots[i].name; };
+      const auto next = slots.begin() + static_cast<std::ptrdiff_t>(i) + 1;
+      if (std::any_of(next, slots.end(), same))
+        throw DefinitionError("twice",
+                              cat('"', text_, "\" calls two things '", slots[i].name, "'"));
+      if (slots[i].variadic && next != slots.end())
+        throw DefinitionError("last", cat('"', text_, "\" has something behind '", slots[i].name,
+                                          "', but what there is any number of stands last"));
+    }
   }
   void skip() {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == ',' || text_[at_] == '\n'))
@@ -66,8 +79,8 @@ class Parser {
     Slot s;
     s.name = word();
     if (!take('[')) bad("'[' is missing");
-    const size_t end = text_.find(']', at_);
-    if (end == std::string_view::npos) bad("']' is missing");
+    const size_t end = text_.find_first_of("[]>", at_);
+    if (end == std::string_view::npos || text_[end] != ']') bad("']' is missing");
     const std::string_view axes = text_.substr(at_, end - at_);
     at_ = end + 1;
     if (axes == "...") {
@@ -89,8 +102,11 @@ class Parser {
       static const std::map<std::string, SlotType> kTypes{
           {"int", SlotType::kInt}, {"i64", SlotType::kI64},   {"bool", SlotType::kBool},
           {"any", SlotType::kAny}, {"same", SlotType::kSame}, {"number", SlotType::kNumber}};
-      const auto it = kTypes.find(word());
-      if (it == kTypes.end()) bad("unknown type");
+      const std::string type = word();
+      const auto it = kTypes.find(type);
+      if (it == kTypes.end())
+        bad(cat("unknown type '", type,
+                "'; there are int, i64, bool, any, same, number, none for floats"));
       s.type = it->second;
     }
     for (;;) {
@@ -245,8 +261,8 @@ void match_axes(const InferContext& c, const Slot& s, const ValueType& in, Lette
     }
     const Dim pattern = s.axes[a].substitute(known);
     if (open.size() > 1)
-      fail_internal("signature \"", c.signature().text, "\": ", s.text[a],
-                    " has two unknown letters");
+      throw DefinitionError("letter", cat('"', c.signature().text, "\": ", s.text[a],
+                                          " has two letters that nothing before it fixes"));
     if (open.size() == 1) {
       const std::optional<Dim> v = solve(pattern, open[0], got);
       if (!v || (v->is_constant() && v->constant() < 0)) {
@@ -304,10 +320,13 @@ std::vector<ValueType> InferContext::infer_as(const Signature& signature) const 
   return r;
 }
 
+void InferContext::no_operand(size_t i) const {
+  throw DefinitionError("name", cat("asks for operand ", i, ", but there are ", inputs_.size()));
+}
+
 void InferContext::refuse_text(std::string_view argument, std::string_view rule,
                                const std::string& message) const {
-  std::string s =
-      "[" + op_.name + (node_name_.empty() ? "" : cat(" \"", node_name_, "\"")) + "] " + message;
+  std::string s = cat("[", title_of(op_.name, attributes_, node_name_), "] ", message);
   if (!signature_.text.empty()) s += "\n  signature: " + signature_.text;
   s += built_at(site_);
   throw Error(Fault::kArgument, cat(op_.name, ".", argument, ".", rule), s);

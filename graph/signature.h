@@ -61,7 +61,7 @@ struct Signature {
   const Slot& slot_of(size_t operand) const { return inputs[std::min(operand, inputs.size() - 1)]; }
 };
 
-/// Parses a signature; an internal Error points at the mistake.
+/// Parses a signature; a DefinitionError points at the mistake.
 Signature parse_signature(std::string_view text);
 
 /// What an op's own inference sees, and how it refuses.
@@ -81,7 +81,10 @@ class InferContext {
   const Attributes& attributes() const { return attributes_; }
   size_t count() const { return inputs_.size(); }
   bool has(size_t i) const { return i < inputs_.size() && inputs_[i].present; }
-  const ValueType& operator[](size_t i) const { return inputs_[i]; }
+  const ValueType& operator[](size_t i) const {
+    if (i >= inputs_.size()) no_operand(i);
+    return inputs_[i];
+  }
   const Subgraph* body() const { return body_; }
 
   /// True when equal; when that cannot be decided yet, true too, and the node is checked again once
@@ -106,6 +109,7 @@ class InferContext {
   const Signature& signature() const { return signature_; }
 
  private:
+  [[noreturn]] void no_operand(size_t i) const;
   [[noreturn]] void refuse_text(std::string_view argument, std::string_view rule,
                                 const std::string& message) const;
 

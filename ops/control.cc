@@ -24,16 +24,6 @@ template <class... A>
 ValueType type_of(const Var& v) { return v.type(); }
 ValueType type_of(const Tensor& t) { return {t.dtype(), to_shape(t.dims()), true}; }
 
-// Unequal for certain: what symbols hide is checked once they are bound.
-bool differ(const ValueType& a, const ValueType& b) {
-  if (a.dtype != b.dtype || a.shape.size() != b.shape.size()) return true;
-  for (size_t i = 0; i < a.shape.size(); ++i) {
-    const Dim d = a.shape[i] - b.shape[i];
-    if (d.is_constant() && d.constant() != 0) return true;
-  }
-  return false;
-}
-
 template <class V>
 void check_operands(std::string_view op, const std::vector<V>& list, std::string_view what,
                     Site at) {
@@ -54,7 +44,7 @@ void check_types(std::string_view op, std::string_view argument, const std::vect
     refuse(op, cat(argument, ".count"), at, what, " gives ", got.size(), " values, but must give ",
            want.size(), ", as many as ", whose);
   for (size_t i = 0; i < got.size(); ++i) {
-    if (differ(type_of(got[i]), type_of(want[i])))
+    if (!may_equal(type_of(got[i]), type_of(want[i])))
       refuse(op, cat(argument, ".type"), at, what, " gives ", type_of(got[i]).str(), " as value ",
              i, ", but must give ", type_of(want[i]).str(), ", fixed by ", whose);
   }
@@ -72,8 +62,8 @@ struct Writer {
   Graph outer;
   Subgraph body;
 
-  explicit Writer(const Vars& operands, std::string_view op)
-      : outer(graph_of(operands, op)), body{outer.child(), {}, {}} {}
+  Writer(const Vars& operands, std::string_view op, Site at)
+      : outer(graph_of(operands, op)), body{outer.child(op, at), {}, {}} {}
 
   Var place(const ValueType& t) {
     const Var v =
@@ -97,7 +87,7 @@ Vars run_if(const Var& taken, const Vars& operands, const Branch<Var>& branch, V
             Site at) {
   Vars all = operands;
   all.push_back(taken);
-  Writer w(all, kBranch);
+  Writer w(all, kBranch, at);
   const Vars inner = w.adopt(operands, kBranch);
   Vars results = branch(inner);
   check_operands(kBranch, results, "branches", at);
@@ -157,7 +147,7 @@ template <>
 WhileResult<Var> while_loop(Vars states, std::function<Var(const Vars&)> condition,
                             Branch<Var> step, int64_t max_iterations, Site at) {
   check_while(states, max_iterations, at);
-  Writer w(states, kWhile);
+  Writer w(states, kWhile, at);
   Vars all = states;
   all.push_back(w.outer.constant(Tensor::scalar(i64, 0)));
   Vars inner;
@@ -215,7 +205,7 @@ Dim steps_of(const std::vector<V>& states, const std::vector<V>& xs, Site at) {
   for (const V& x : xs) {
     const Shape s = type_of(x).shape;
     if (s.empty()) refuse(kScan, "xs.rank", at, "xs must have a leading axis, got a scalar");
-    if (differ({f32, {s[0]}, true}, {f32, {first[0]}, true}))
+    if (!may_equal({f32, {s[0]}, true}, {f32, {first[0]}, true}))
       refuse(kScan, "xs.dim", at, "xs have ", s[0].str(), " steps, but must have ", first[0].str(),
              ", fixed by the first, ", to_string(first));
   }
@@ -231,7 +221,7 @@ ScanResult<Var> scan(Vars states, Vars xs,
   const Dim steps = steps_of(states, xs, at);
   Vars operands = states;
   operands.insert(operands.end(), xs.begin(), xs.end());
-  Writer w(operands, kScan);
+  Writer w(operands, kScan, at);
   Vars inner_states, inner_xs;
   for (const Var& v : states) inner_states.push_back(w.place(v.type()));
   for (const Var& v : xs) {

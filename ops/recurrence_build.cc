@@ -15,7 +15,7 @@ namespace {
 
 // A Var of the graph around the body that holds a row for each sequence, used as if it held none:
 // it would fit only as long as all rows run.
-void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
+void refuse_forgotten_rows(const Graph& outer, const OpenBody& body, const std::string& title) {
   const auto same = [](const Shape& s, size_t axis, const Dim& d) {
     return axis < s.size() && s[axis] == d;
   };
@@ -32,17 +32,23 @@ void refuse_forgotten_rows(const Graph& outer, const OpenBody& body) {
     }
     if (!used_as_rows) continue;
     const Var v = outer.var(from);
-    fail(Fault::kArgument, "recurrence.body.rows", "[recurrence] the body uses ", v.name(), " ",
+    fail(Fault::kArgument, "recurrence.body.rows", "[", title, "] the body uses ", v.name(), " ",
          v.type().str(), ", which holds a ",
          slices ? "slice for each step" : "row for each sequence", "; write ",
          slices ? "per_step" : "per_row", "(v) there", built_at(v.node().site));
   }
 }
 
+[[noreturn]] void refuse_mixed(const Node& n, const std::string& title) {
+  fail(Fault::kArgument, "recurrence.body.mixed", "[", title, "] ", n.op->name,
+       " in the body takes the rows together, but the body is for each row by itself",
+       built_at(n.site));
+}
+
 // A value that was made of rows and has none any more, a sum over them, may only be a term of
 // `sums`.
 void refuse_lost_rows(const Graph& g, const Subgraph& body, const std::string& symbol,
-                      size_t of_rows) {
+                      size_t of_rows, const std::string& title) {
   const auto has_rows = [&](const Shape& s) {
     return std::any_of(s.begin(), s.end(), [&](const Dim& d) {
       const auto names = d.symbols();
@@ -66,9 +72,7 @@ void refuse_lost_rows(const Graph& g, const Subgraph& body, const std::string& s
     const Value v = body.outputs[i];
     if (!v || lost[static_cast<size_t>(v.node)] < 0) continue;
     const Node& n = g.node(lost[static_cast<size_t>(v.node)]);
-    fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
-         " in the body takes the rows together, but the body is for each row by itself",
-         built_at(n.site));
+    refuse_mixed(n, title);
   }
 }
 
@@ -133,6 +137,7 @@ Vars recurrence_internal::close_body(Graph outer, Subgraph s, Vars operands, con
   operands.push_back(begin);
   operands.push_back(end);
   // The finished body stands alone: it must not keep the user's graph alive.
+  s.graph.finish();
   Graph closed;
   Subgraph whole{closed, {}, {}};
   Vars ends;
@@ -148,6 +153,7 @@ Vars recurrence_internal::close_body(Graph outer, Subgraph s, Vars operands, con
 }
 
 RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& body, Site at) {
+  const std::string title = title_of("recurrence", in.origin, in.name);
   Vars all = in.states;
   for (const Vars* list : {&in.xs, &in.per_row}) all.insert(all.end(), list->begin(), list->end());
   all.push_back(in.begin);
@@ -156,10 +162,10 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   const auto need_rank = [&](const Vars& list, size_t rank, std::string_view what) {
     for (const Var& v : list) {
       if (!v)
-        fail(Fault::kArgument, cat("recurrence.", what, ".missing"), "[recurrence] one of the ",
+        fail(Fault::kArgument, cat("recurrence.", what, ".missing"), "[", title, "] one of the ",
              what, " is an empty Var");
       if (v.rank() < rank)
-        fail(Fault::kArgument, cat("recurrence.", what, ".rank"), "[recurrence] ", what,
+        fail(Fault::kArgument, cat("recurrence.", what, ".rank"), "[", title, "] ", what,
              " must have rank ", rank, " or more, got ", to_string(v.shape()));
     }
   };
@@ -174,11 +180,11 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
                    : in.end              ? in.end.dim(0)
                                          : in.rows;
   if (steps == Dim(-1) || rows == Dim(-1)) {
-    fail(Fault::kArgument, "recurrence.extent.missing",
-         "[recurrence] nothing fixes the number of steps or rows; give .steps and .rows");
+    fail(Fault::kArgument, "recurrence.extent.missing", "[", title,
+         "] nothing fixes the number of steps or rows; give .steps and .rows");
   }
 
-  Graph g = outer.child();
+  Graph g = outer.child(title, at);
   const std::string symbol = recurrence_internal::row_symbol_of(outer);
   Subgraph s{g, {}, {}};
   Vars inner[3];
@@ -199,21 +205,17 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
     return body(inner[0], inner[1], inner[2]);
   }();
   if (step.states.size() != in.states.size()) {
-    fail(Fault::kArgument, "recurrence.body.states", "[recurrence] the body gives ",
+    fail(Fault::kArgument, "recurrence.body.states", "[", title, "] the body gives ",
          step.states.size(), " states, but there are ", in.states.size());
   }
   for (const Vars* list : {&step.states, &step.ys, &step.sums}) {
     for (const Var& v : *list) s.outputs.push_back(v ? g.adopt(v, "recurrence").value() : Value{});
   }
-  refuse_forgotten_rows(outer, open);
+  refuse_forgotten_rows(outer, open, title);
   for (int32_t id = 0; id < g.size(); ++id) {
-    const Node& n = g.node(id);
-    if (!mixes_rows(g, n, symbol)) continue;
-    fail(Fault::kArgument, "recurrence.body.mixed", "[recurrence] ", n.op->name,
-         " in the body takes the rows together, but the body is for each row by itself",
-         built_at(n.site));
+    if (mixes_rows(g, g.node(id), symbol)) refuse_mixed(g.node(id), title);
   }
-  refuse_lost_rows(g, s, symbol, step.states.size() + step.ys.size());
+  refuse_lost_rows(g, s, symbol, step.states.size() + step.ys.size(), title);
   // What the body asked for by per_step and per_row stands behind what was given.
   Vars xs = in.xs, per_row = in.per_row;
   const auto insert = [&](Vars& list, const std::vector<OpenBody::Operand>& more) {

@@ -32,7 +32,7 @@ Subgraph lower_once(const Subgraph& s, const CompileOptions& options, RewriteLog
     if (n.op->lower && !has_kernel(*n.op, options.backend)) {
       log->note(n.name.empty() ? n.op->name : cat(n.op->name, " \"", n.name, "\""));
       const SiteScope site(n.site);
-      return n.op->lower(r.call(n));
+      return lower_call(n, r.call(n));
     }
     if (n.body != nullptr) return r.copy(n, r.inputs(n), bodies(n.body));
     return {};

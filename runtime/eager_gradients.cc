@@ -34,6 +34,14 @@ struct Recorded {
     return graph.placeholder(cat(kind, i), dtype, to_shape(dims));
   }
 
+  const Var& only_output(std::string_view function) const {
+    if (outputs.size() != 1) {
+      fail(Fault::kArgument, cat(function, ".f.count"), "[", function, "] the function gave ",
+           outputs.size(), " values; it must give one");
+    }
+    return outputs[0];
+  }
+
   // One for each input, from one for each float input.
   std::vector<Tensor> by_input(const std::vector<Tensor>& of_floats) const {
     std::vector<Tensor> r;
@@ -65,12 +73,7 @@ void check_given(std::string_view function, std::string_view what, const Vars& t
 ValueAndGradients value_and_gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
                                       const CompileOptions& options) {
   const Recorded r(f, inputs, "value_and_gradients");
-  if (r.outputs.size() != 1) {
-    fail(Fault::kArgument, "value_and_gradients.f.count",
-         "[value_and_gradients] the function gave ", r.outputs.size(),
-         " values; it must give one, the loss");
-  }
-  Vars fetches = r.outputs;
+  Vars fetches{r.only_output("value_and_gradients")};
   const Vars d = gradients(fetches[0], r.floats);
   fetches.insert(fetches.end(), d.begin(), d.end());
   Session session(r.graph, options);
@@ -137,6 +140,29 @@ ValuesAndTangents jvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
     result.tangents.push_back(is_float(r.outputs[k].dtype()) ? all[next++] : Tensor());
   }
   return result;
+}
+
+std::vector<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                        const std::vector<Tensor>& directions, const CompileOptions& options) {
+  Recorded r(f, inputs, "hvp");
+  check_given("hvp", "direction", r.inputs, directions);
+  Vars along;  // one for each float input
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_float(inputs[i].dtype())) continue;
+    along.emplace_back();
+    if (!directions[i]) continue;
+    along.back() = r.placeholder("direction", i, directions[i].dtype(), directions[i].dims());
+    r.feeds.emplace_back(along.back(), directions[i]);
+  }
+  const Vars h = hvp(r.only_output("hvp"), r.floats, along);
+  return r.by_input(Session(r.graph, options).run(h, r.feeds));
+}
+
+std::vector<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                             const CompileOptions& options) {
+  const Recorded r(f, inputs, "jacobian");
+  const Vars j = jacobian(r.only_output("jacobian"), r.floats);
+  return r.by_input(Session(r.graph, options).run(j, r.feeds));
 }
 
 }  // namespace rondo

@@ -74,4 +74,17 @@ struct ValuesAndTangents {
 ValuesAndTangents jvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
                       const std::vector<Tensor>& tangents, const CompileOptions& options = {});
 
+/// sum over j of d^2 f / (d inputs[i] d inputs[j]) . directions[j] for each input, in its shape and
+/// dtype, f(inputs) a float scalar: zeros where there is none, null for inputs that are no floats.
+/// A null direction is zero. Errors: `hvp.f.count`, `hvp.directions.*`, and those of gradients.
+/// Source: Pearlmutter (1994), as hvp of a graph.
+std::vector<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                        const std::vector<Tensor>& directions, const CompileOptions& options = {});
+
+/// d f / d inputs[i] for each input, of shape f's dimensions followed by the input's; null for
+/// inputs that are no floats. f gives one float of at most kLargestJacobian elements. Errors:
+/// `jacobian.f.count`, and those of jacobian of a graph.
+std::vector<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                             const CompileOptions& options = {});
+
 }  // namespace rondo

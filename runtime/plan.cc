@@ -140,8 +140,7 @@ void check_size(const Node& n, const TensorType& t) {
   for (const int64_t d : t.dims) {
     if (d > 1 && __builtin_mul_overflow(bytes, d, &bytes)) bytes = INT64_MAX;
     if (bytes > kLargestValue)
-      fail(Fault::kArgument, "plan.value.size", "[", n.op->name,
-           n.name.empty() ? "" : cat(" \"", n.name, "\""), "] a value is ", t.dtype,
+      fail(Fault::kArgument, "plan.value.size", "[", title_of(n), "] a value is ", t.dtype,
            to_string(t.dims), ", but none may have more than ", kLargestValue, " bytes");
   }
 }
@@ -193,7 +192,7 @@ void BoundPlan::infer_types() {
     for (size_t k = 0; k < out.size(); ++k) {
       const TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
       if (out[k].present && out[k].shape != to_shape(t.dims)) {
-        fail(Fault::kArgument, n.op->name + ".shape.bind", "[", n.op->name, "] gives ",
+        fail(Fault::kArgument, n.op->name + ".shape.bind", "[", title_of(n), "] gives ",
              to_string(out[k].shape), " under these values, the graph said ",
              to_string(n.outputs[k].shape), " = ", to_string(t.dims));
       }
@@ -277,7 +276,7 @@ void BoundPlan::choose_kernels() {
       for (const TensorType& t : s->call.in)
         types +=
             cat(types.empty() ? "" : ", ", t.present ? cat(t.dtype, to_string(t.dims)) : "none");
-      fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", n.op->name,
+      fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", title_of(n),
            "] no kernel of backend '", options.backend, "' supports operands (", types, ")");
     }
     s->first_view = views;

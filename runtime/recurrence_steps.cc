@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include <rondo/graph/op.h>
 #include <rondo/ops/recurrence.h>
 
 namespace rondo {
@@ -34,7 +35,7 @@ int64_t integer_at(const View& v, int64_t i) {
 }
 
 Windows read_windows(const View& begin, const View& end, int64_t steps, int64_t rows,
-                     const std::string& origin) {
+                     const Node& n) {
   Windows w{std::vector<int64_t>(static_cast<size_t>(rows), 0),
             std::vector<int64_t>(static_cast<size_t>(rows), steps)};
   for (int64_t b = 0; b < rows; ++b) {
@@ -42,19 +43,32 @@ Windows read_windows(const View& begin, const View& end, int64_t steps, int64_t 
     if (begin) w.begin[i] = integer_at(begin, b);
     if (end) w.end[i] = integer_at(end, b);
     if (w.begin[i] < 0 || w.end[i] > steps || w.begin[i] > w.end[i]) {
-      fail(Fault::kArgument, "recurrence.window.range", "[", origin.empty() ? "recurrence" : origin,
-           "] row ", b, " runs steps [", w.begin[i], ", ", w.end[i], "), which do not lie in [0, ",
-           steps, "]");
+      fail(Fault::kArgument, "recurrence.window.range", "[", title_of(n), "] row ", b,
+           " runs steps [", w.begin[i], ", ", w.end[i], "), which do not lie in [0, ", steps, "]");
     }
     w.full = w.full && w.begin[i] == 0 && w.end[i] == steps;
   }
   return w;
 }
 
+// What fails in a body says whose body it is.
+template <class F>
+auto in_body_of(const Node& n, const F& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    throw Error(
+        e.fault(), e.code(),
+        cat(e.what(), "\n  in the body of ", title_of(n),
+            n.site.file == nullptr ? "" : cat(", built at ", n.site.file, ":", n.site.line)));
+  }
+}
+
 class RecurrenceSteps final : public PreparedKernel {
  public:
   RecurrenceSteps(const KernelCall& call, const Plan& body, Binding binding)
-      : layout_(call.node),
+      : node_(call.node),
+        layout_(call.node),
         body_(body),
         binding_(std::move(binding)),
         symbol_(call.attributes.text("row_symbol")),
@@ -88,7 +102,7 @@ class RecurrenceSteps final : public PreparedKernel {
   std::shared_ptr<const BoundPlan> bind_rows(int64_t rows) const {
     Binding b = binding_;
     b[symbol_] = rows;
-    return body_.bind(b);
+    return in_body_of(node_, [&] { return body_.bind(b); });
   }
 
   // The body under a number of rows, ready to run.
@@ -104,7 +118,7 @@ class RecurrenceSteps final : public PreparedKernel {
 
     void run() {
       const Windows w = read_windows(args_.in[l_.begin()], args_.in[l_.end()], k_.steps_, k_.rows_,
-                                     args_.call.attributes.text("origin"));
+                                     args_.call.node);
       for (size_t i = 0; i < l_.states; ++i)
         std::memcpy(state(i), args_.in[i].data, args_.call.in[i].bytes());
       for (size_t i = 0; i < l_.sums; ++i) clear(args_.out[l_.sum_of(i)]);
@@ -199,7 +213,7 @@ class RecurrenceSteps final : public PreparedKernel {
         const View& v = args_.out[l_.trajectory_of(i)];
         if (v) std::memcpy(slice(v, t), state(i), args_.call.in[i].bytes());
       }
-      f.run(args_.context);
+      in_body_of(k_.node_, [&] { f.run(args_.context); });
       // A step with nothing of its own that leaves all states as they were would do so for ever: a
       // while loop whose condition failed.
       stands_still_ = l_.xs + l_.ys + l_.sums == 0;
@@ -240,7 +254,7 @@ class RecurrenceSteps final : public PreparedKernel {
         f.set_input(i, to);
       }
       for (size_t o = 0; o < k_.outputs_.size(); ++o) f.set_output(o, at(k_.outputs_[o]));
-      f.run(args_.context);
+      in_body_of(k_.node_, [&] { f.run(args_.context); });
       const auto scatter = [&](std::byte* to, const std::byte* from, size_t row) {
         each_row(row, [&](size_t packed, size_t spread, size_t bytes) {
           std::memcpy(to + spread, from + packed, bytes);
@@ -278,6 +292,7 @@ class RecurrenceSteps final : public PreparedKernel {
     bool stands_still_ = false;
   };
 
+  const Node& node_;
   RecurrenceLayout layout_;
   const Plan& body_;
   Binding binding_;
@@ -300,8 +315,8 @@ void check_body(const Node& n, const std::vector<ValueType>& in, const Binding& 
     return to_shape(rondo::bind(n.body->graph.type(v).shape, inside));
   };
   const auto refuse = [&](std::string_view rule, const auto&... text) {
-    fail(Fault::kArgument, cat("recurrence.", rule), "[", n.op->name,
-         n.name.empty() ? "" : cat(" \"", n.name, "\""), "] ", text..., built_at(n.site));
+    fail(Fault::kArgument, cat("recurrence.", rule), "[", title_of(n), "] ", text...,
+         built_at(n.site));
   };
   for (size_t i = 0; i < l.body_inputs(); ++i) {
     Shape got = in[i].shape;

@@ -29,9 +29,7 @@ std::shared_ptr<const Session::Entry> Session::entry(const Vars& fetches, const 
   auto e = std::make_shared<Entry>();
   const auto own = [&](const Var& v, std::string_view what) {
     if (!v) fail(Fault::kArgument, "session.fetch.empty", "[session] ", what, " is an empty Var");
-    if (!(v.graph() == graph_))
-      fail(Fault::kArgument, "session.graph.mixed", "[session] ", what, " ", v.name(),
-           " belongs to another graph");
+    if (!(v.graph() == graph_)) refuse_stranger("session", what, v);
     return v.value();
   };
   for (const Var& f : fetches) e->fetches.push_back(own(f, "a fetched value"));

@@ -47,6 +47,8 @@ FORWARDERS = (
     (r"graph/verify\.cc", rf"fail\({WORD}", r"graph.verify.\1"),
     (r"graph/(op|signature)\.cc", rf"refuse\([\w.]+, {WORD}", r"*.*.\1"),
     (r"graph/(op|signature)\.cc", rf"refuse\({WORD}, {WORD}", r"*.\1.\2"),
+    (r"graph/(signature|attribute|callbacks)\.cc", rf"DefinitionError\(\s*{WORD}", r"*.*.\1"),
+    (r"graph/callbacks\.cc", rf"blame\([\w.*()]+, [\w\"]+, {WORD}", r"*.*.\1"),
     (r"graph/graph\.cc", rf"c\.refuse\({WORD}, {WORD}", r"*.\1.\2"),
     (r"backends/", rf"integer_in_range\({WORD}", r"\1.range"),
     (r"backends/", rf"checked_index\({WORD}", r"\1.range"),

@@ -226,6 +226,39 @@ TEST_CASE("derivatives of functions of tensors", "[derivatives][eager]") {
   CHECK(by[2].item() == 0);
 }
 
+TEST_CASE("hvp and jacobian of functions of tensors are those of graphs", "[derivatives][eager]") {
+  const auto f = [](const Vars& v) { return sum(tanh(matmul(v[0], v[1])) * cast(v[2], f64)); };
+  const Tensor x = draw({2, 3}, f64, -1, 1, 1), w = draw({3, 2}, f64, -1, 1, 2),
+               n = Tensor::of<int32_t>({2}, {1, 3}), dw = draw({3, 2}, f64, -1, 1, 3);
+  const auto h = hvp(f, {x, w, n}, {{}, dw, {}});
+  const auto y = [](const Vars& v) { return tanh(matmul(v[0], v[1])) * cast(v[2], f64); };
+  const auto j = jacobian(y, {x, w, n});
+
+  Graph g;
+  const Vars in{g.placeholder("x", f64, {2, 3}), g.placeholder("w", f64, {3, 2}),
+                g.placeholder("n", i32, {2})};
+  Vars want = hvp(f(in), {in[0], in[1]}, {Var(), g.constant(dw)});
+  for (const Var& v : jacobian(y(in), {in[0], in[1]})) want.push_back(v);
+  const auto r = Session(g, {}, one_thread()).run(want, {{in[0], x}, {in[1], w}, {in[2], n}});
+  REQUIRE(h.size() == 3);
+  REQUIRE(j.size() == 3);
+  for (const size_t i : {0, 1}) {
+    CHECK(near(h[i], r[i]));
+    CHECK(near(j[i], r[2 + i]));
+  }
+  CHECK(j[1].dims() == Dims{2, 2, 3, 2});
+  CHECK_FALSE(h[2]);  // integers
+  CHECK_FALSE(j[2]);
+
+  // Numbers of x^3 / 6: H = diag(x); an input that nothing depends on; a direction that is none.
+  const auto cubic = [](const Vars& v) { return sum(v[0] * v[0] * v[0]) / 6; };
+  const auto d = hvp(cubic, {row({1, 2, 3}), row({4})}, {row({1, 0, -1}), row({1})});
+  CHECK(near(d[0], row({1, 0, -3})));
+  CHECK(d[1] == row({0}));
+  CHECK(hvp(cubic, {row({1, 2})}, {{}})[0] == row({0, 0}));
+  CHECK(jacobian(cubic, {row({2}), row({4})})[1] == row({0}));
+}
+
 TEST_CASE("derivatives refuse what does not fit", "[derivatives]") {
   Graph g;
   const Var x = g.placeholder("x", f64, {3}), y = square(x), loss = sum(y);
@@ -254,4 +287,14 @@ TEST_CASE("derivatives refuse what does not fit", "[derivatives]") {
   CHECK(code_of([&] { gradients(f, {t}); }) == "gradients.loss.rank");
   CHECK(code_of([&] { gradients([](const Vars& v) { return v; }, {t, t}); }) ==
         "value_and_gradients.f.count");
+  const auto both = [](const Vars& v) { return Vars{sum(v[0]), sum(v[0])}; };
+  CHECK(code_of([&] { hvp(both, {t}, {t}); }) == "hvp.f.count");
+  CHECK(code_of([&] { hvp(f, {t}, {t}); }) == "gradients.loss.rank");
+  CHECK(code_of([&] { hvp(f, {t}, {}); }) == "hvp.directions.count");
+  CHECK(code_of([&] { hvp(f, {t}, {row({1})}); }) == "hvp.directions.type");
+  CHECK(code_of([&] { hvp(f, {Tensor()}, {t}); }) == "hvp.inputs.empty");
+  CHECK(code_of([&] { jacobian(both, {t}); }) == "jacobian.f.count");
+  CHECK(code_of([&] { jacobian(f, {Tensor()}); }) == "jacobian.inputs.empty");
+  CHECK(code_of([&] { jacobian([](const Vars& v) { return cast(v[0], i32); }, {t}); }) ==
+        "jacobian.y.dtype");
 }

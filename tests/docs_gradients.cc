@@ -74,5 +74,10 @@ TEST_CASE("gradients: of functions of tensors", "[docs]") {
   CHECK(back[0] == Tensor::of<double>({3}, {2, 0, -2}));
   CHECK(back[1].item() == -2);
   CHECK(forward.tangents[0].item() == 14);
+
+  Tensor curved = hvp(f, {a, scale}, {Tensor::of<double>({3}, {1, 0, 0}), Tensor()})[0];  // {4, 0, 0}
+  Tensor whole = jacobian([](const Vars& in) { return in[0] * in[1]; }, {a, scale})[1];  // [3]: {1, 2, 3}
+  CHECK(curved == Tensor::of<double>({3}, {4, 0, 0}));
+  CHECK(whole == a);
 }
 // clang-format on

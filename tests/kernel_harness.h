@@ -171,7 +171,7 @@ class GraphRun {
     if (const Kernel* kernel = find_kernel(backend_, call)) {
       results = run_call(*kernel, call, inputs, run_);
     } else if (n.op->lower) {
-      for (const Var& o : n.op->lower(call_of(v.graph(), n))) results.push_back(value(o));
+      for (const Var& o : lower_call(n, call_of(v.graph(), n))) results.push_back(value(o));
     } else {
       fail(Fault::kUnsupported, "harness.kernel.none", n.op->name,
            " has no kernel and no lowering");

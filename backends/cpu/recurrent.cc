@@ -8,6 +8,7 @@
 #include <rondo/backends/cpu/cell_program.h>
 #include <rondo/backends/cpu/row_gemm.h>
 #include <rondo/backends/cpu/rows.h>
+#include <rondo/graph/op.h>
 #include <rondo/ops/recurrence.h>
 
 namespace rondo::cpu {
@@ -26,7 +27,7 @@ class Recurrent final : public PreparedKernel {
         gemm_(row_gemm(program_.dtype)),
         element_(size_of(program_.dtype)),
         reverse_(call.attributes.flag("reverse")),
-        origin_(call.attributes.text("origin")) {
+        title_(title_of(call.node)) {
     const Dims extent = call.dims("extent");
     steps_ = extent[0];
     rows_ = extent[1];
@@ -112,8 +113,7 @@ class Recurrent final : public PreparedKernel {
         begin_[r] = b ? number_at(b, first_ + r) : 0;
         end_[r] = e ? number_at(e, first_ + r) : k_.steps_;
         if (begin_[r] < 0 || end_[r] > k_.steps_ || begin_[r] > end_[r]) {
-          fail(Fault::kArgument, "recurrence.window.range", "[",
-               k_.origin_.empty() ? "recurrence" : k_.origin_, "] row ", first_ + r,
+          fail(Fault::kArgument, "recurrence.window.range", "[", k_.title_, "] row ", first_ + r,
                " runs steps [", begin_[r], ", ", end_[r], "), which do not lie in [0, ", k_.steps_,
                "]");
         }
@@ -249,7 +249,7 @@ class Recurrent final : public PreparedKernel {
   const RowGemm& gemm_;
   size_t element_;
   bool reverse_;
-  std::string origin_;
+  std::string title_;  // for errors
   int64_t steps_ = 0, rows_ = 0, pieces_ = 0;
   size_t bytes_ = 0, local_at_ = 0, local_ = 0, scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;

@@ -1,12 +1,12 @@
-#include <algorithm>
+#include <rondo/graph/markdown.h>
 
-#include "markdown.h"
+#include <algorithm>
 
 #include <rondo/graph/error.h>
 
-namespace rondo::tool {
+namespace rondo::markdown {
 
-std::string table_cell(std::string_view text) {
+std::string cell(std::string_view text) {
   std::string s;
   for (const char c : text) {
     if (c == '|') s += '\\';
@@ -15,12 +15,10 @@ std::string table_cell(std::string_view text) {
   return s;
 }
 
-std::string code_span(std::string_view text) {
-  return text.empty() ? "" : "`" + table_cell(text) + "`";
-}
+std::string code(std::string_view text) { return text.empty() ? "" : "`" + cell(text) + "`"; }
 
-std::string markdown_table(const std::vector<std::string>& head,
-                           const std::vector<std::vector<std::string>>& rows) {
+std::string table(const std::vector<std::string>& head,
+                  const std::vector<std::vector<std::string>>& rows) {
   if (rows.empty()) return "";
   std::vector<size_t> columns;
   for (size_t i = 0; i < head.size(); ++i) {
@@ -41,4 +39,4 @@ std::string markdown_table(const std::vector<std::string>& head,
   return s;
 }
 
-}  // namespace rondo::tool
+}  // namespace rondo::markdown
