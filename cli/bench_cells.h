@@ -31,7 +31,7 @@ struct BenchModel {
 /// The cells that there are, in the order of the table.
 std::vector<std::string> bench_cells();
 
-/// The steps of each row: T, or spread evenly over [0.25 T, T].
+/// The steps of each row: T, or spread evenly over (0.25 T, T].
 std::vector<int32_t> bench_lengths(const BenchModel& m);
 
 /// A network with its feeds' names: x [T,B,I], lengths [B] where they are ragged, dy [T,B,D*H] in

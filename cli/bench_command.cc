@@ -1,6 +1,7 @@
 // `rondo bench`: how fast one network runs here. This program counts what it allocates.
 #include <atomic>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <memory>
 #include <new>
@@ -13,10 +14,12 @@
 #include <rondo/runtime/backend.h>
 
 namespace {
+std::atomic<bool> counting{false};
 std::atomic<int64_t> allocated{0};
 
 void* counted(std::size_t bytes, std::size_t alignment) {
-  allocated.fetch_add(1, std::memory_order_relaxed);
+  if (counting.load(std::memory_order_relaxed)) allocated.fetch_add(1, std::memory_order_relaxed);
+  if (bytes > std::numeric_limits<std::size_t>::max() - alignment) throw std::bad_alloc();
   const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
   void* p = std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
   if (p == nullptr) throw std::bad_alloc();
@@ -70,7 +73,7 @@ void add_bench(CLI::App& app, Run& run) {
          std::map<std::string, DType>{{"f32", f32}, {"bf16", bf16}, {"f64", f64}},
          "Of x, the weights and y", "f32");
   choice("--lengths", m.ragged, std::map<std::string, bool>{{"full", false}, {"ragged", true}},
-         "ragged: spread evenly over [0.25 T, T]", "full");
+         "ragged: spread evenly over (0.25 T, T]", "full");
   choice("--form", m.form,
          std::map<std::string, BenchForm>{{"fused", BenchForm::fused},
                                           {"scan", BenchForm::scan},
@@ -99,7 +102,9 @@ void add_bench(CLI::App& app, Run& run) {
           fmt::print("{}", explain_bench(a->model, a->options));
           return 0;
         }
+        counting = true;
         const BenchResult r = bench(a->model, a->options);
+        counting = false;
         fmt::print("{}",
                    a->json ? to_json(a->model, a->options, r) : to_text(a->model, a->options, r));
       } catch (const Error& e) {

@@ -98,6 +98,7 @@ registry.op.incomplete | argument | a definition without name or doc | give both
 registry.op.taken | argument | another op has this name | choose another
 registry.op.unknown | argument | no op has this name | the text names the closest one; register your own before it is used
 
+fused.operands.type | argument | an operand of a fused node has another dtype or shape than its body takes | programs write the ops, and plans fuse them
 recurrence.body.rows | argument | a body uses a value of the graph around it whose first axis is the rows, or a result without rows | write `per_row(v)`; for [T,B,...] `per_step(v)`
 recurrence.body.states | argument | the body gives another number of states than there are first ones | give each state its next value, in order
 recurrence.body.mixed | argument | an op in the body takes the rows together | move it out of the body: that is for each row by itself

@@ -53,7 +53,7 @@ const std::vector<Section>& sections() {
       {"Tensors, shapes and values",
        {"tensor", "dtype", "shape", "var", "operand", "constant", "variable", "placeholder"}},
       {"Graphs", {"graph", "registry", "rondo"}},
-      {"Recurrences", {"recurrence", "FUNCTION", "per_step"}},
+      {"Recurrences", {"recurrence", "FUNCTION", "per_step", "fused"}},
       {"Layers",
        {"layer", "zoneout", "join_directions", "stacked", "time_distributed", "variational_dropout",
         "dense", "embedding", "multi_head_attention", "expand_dims", "squeeze", "slice", "gather",

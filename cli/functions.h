@@ -12,7 +12,7 @@ struct Function {
   std::string_view name, builds, header, page, means;
 };
 
-/// Those that have a page of docs/.
+/// Those that people look for under an op's name, each with the page that explains it.
 std::span<const Function> functions();
 /// All about the function called `name`; empty: there is none.
 std::string describe_function(std::string_view name);

@@ -8,6 +8,7 @@
 #include "op_examples.h"
 #include "ops_text.h"
 
+#include <rondo/graph/callbacks.h>
 #include <rondo/graph/describe.h>
 #include <rondo/ops/register.h>
 
@@ -37,11 +38,11 @@ void add_ops(CLI::App& app, Run& run) {
       } else if (const std::string function = describe_function(a->name); !function.empty()) {
         fmt::print("{}", function);
       } else {
-        try {
-          registry().at(a->name);
-        } catch (const Error& e) {
-          throw UsageError(e.what());  // it names the closest spelling
-        }
+        std::vector<std::string> names;
+        for (const OpDef* known : registry().all()) names.push_back(known->name);
+        for (const Function& f : functions()) names.emplace_back(f.name);
+        throw UsageError(
+            cat("there is no op or function '", a->name, "'", closest(a->name, names)));
       }
       return 0;
     };

@@ -109,7 +109,7 @@ const AttributeValue* Attributes::find(std::string_view name) const {
 void Attributes::missing(std::string_view name, const AttributeValue::Variant& wanted) const {
   const AttributeValue* v = find(name);
   const std::string what = cat("asks for the attribute '", name, "'");
-  if (v == nullptr) throw DefinitionError("name", what, std::string(name));
+  if (v == nullptr) throw DefinitionError("name", what + ", which is not there", std::string(name));
   throw DefinitionError("type", cat(what, " as ", kTypeNames[wanted.index()],
                                     ", but it is of type ", v->type_name()));
 }

@@ -36,15 +36,15 @@ void add_names(std::vector<std::string>& names, const List& list) {
 template <class... A>
 [[noreturn]] void blame(const OpDef& op, std::string_view function, std::string_view rule,
                         const A&... text) {
-  fail(Fault::kArgument, cat(op.name, ".", function, ".", rule), "[", op.name, "] ", function, " ",
-       text...);
+  fail(op.built_in ? Fault::kInternal : Fault::kArgument, cat(op.name, ".", function, ".", rule),
+       "[", op.name, "] ", function, " ", text...);
 }
 
 // What the op has instead of a name that it has not.
 std::string instead(const OpDef& op, const std::string& name) {
   if (name.empty()) return "";
   for (const AttributeDef& d : op.attributes) {
-    if (d.name == name && d.optional) return ", which is optional and was not given; has() tells";
+    if (d.name == name && d.optional) return ": it is optional and was not given; has() tells";
   }
   std::vector<std::string> values, attributes;
   for (const auto* slots : {&op.parsed.inputs, &op.parsed.outputs}) add_names(values, *slots);
@@ -132,11 +132,10 @@ std::vector<ValueType> infer_own(const OpDef& op, const InferContext& c) {
 
 std::string closest(std::string_view name, const std::vector<std::string>& names) {
   std::string best;
-  // Further away is no hint, and half of a short name even less.
-  size_t distance = std::min<size_t>(4, name.size() / 2 + 1);
+  size_t distance = 4;  // what is further away is no hint, nor is a name of which half differs
   for (const std::string& n : names) {
     const size_t d = edit_distance(name, n);
-    if (d < distance) {
+    if (d < distance && 2 * d < std::max(name.size(), n.size())) {
       distance = d;
       best = n;
     }
@@ -204,7 +203,7 @@ std::string title_of(std::string_view op, std::string_view origin, std::string_v
 }
 
 std::string title_of(std::string_view op, const Attributes& attributes, std::string_view name) {
-  const AttributeValue* v = attributes.find("origin");
+  const AttributeValue* v = op == "recurrence" ? attributes.find("origin") : nullptr;
   const auto* origin = v == nullptr ? nullptr : v->get<std::string>();
   return title_of(op, origin == nullptr ? std::string_view() : *origin, name);
 }

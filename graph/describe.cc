@@ -8,7 +8,7 @@
 namespace rondo {
 namespace {
 
-// "0 ... 1", "TNS | NTS", "at least 0"; empty = any.
+// "0 to 1", "TNS | NTS", "at least 0"; empty = any.
 std::string accepted(const AttributeDef& d) {
   std::string s;
   for (const std::string& o : d.one_of) s += (s.empty() ? "" : " | ") + o;
@@ -92,7 +92,7 @@ std::string changes(const Signature& general, const Signature& own) {
   for (const auto slots : {&Signature::inputs, &Signature::outputs}) {
     for (size_t i = 0; i < (own.*slots).size(); ++i) {
       const Slot& slot = (own.*slots)[i];
-      if (slot.text != (general.*slots)[i].text)
+      if (i >= (general.*slots).size() || slot.text != (general.*slots)[i].text)
         s += cat(s.empty() ? "" : ", ", slot.name, shape_of(slot));
     }
   }
@@ -103,11 +103,13 @@ std::string changes(const Signature& general, const Signature& own) {
 // changes it.
 std::vector<std::pair<std::string, std::string>> variants_of(const OpDef& op) {
   std::vector<std::pair<std::string, std::string>> r;
-  const auto required = [](const AttributeDef& d) { return d.required; };
-  if (!op.sig_of || std::any_of(op.attributes.begin(), op.attributes.end(), required)) return r;
+  if (!op.sig_of) return r;
   Attributes defaults;
   for (const AttributeDef& d : op.attributes) {
-    if (!d.optional) defaults.set(d.name, d.default_value);
+    const AttributeValue* shown =
+        op.samples.empty() ? nullptr : op.samples[0].attributes.find(d.name);
+    if (d.required && shown == nullptr) return r;
+    if (!d.optional) defaults.set(d.name, d.required ? *shown : d.default_value);
   }
   for (const AttributeDef& d : op.attributes) {
     std::vector<AttributeValue> values(d.one_of.begin(), d.one_of.end());

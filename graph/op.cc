@@ -64,6 +64,10 @@ void OpRegistry::add_family(std::string_view title, void (*add)(OpRegistry&)) {
   family_ = outer;
 }
 
+void OpRegistry::mark_built_in() {
+  for (auto& [name, def] : ops_) def->built_in = true;
+}
+
 const OpDef* OpRegistry::find(std::string_view name) const {
   const auto it = ops_.find(name);
   return it == ops_.end() ? nullptr : it->second.get();

@@ -167,6 +167,7 @@ struct OpDef {
   /// State that a trainer keeps when it is a variable (autodiff/state_updates.h).
   std::vector<KeptState> states = {};
   Signature parsed = {};  ///< of `sig`, filled by the registry
+  bool built_in = false;  ///< the library's own, set by the registry: mistakes in it are internal
 
   /// The signature under these attributes.
   Signature signature(const Attributes& attributes) const;
@@ -184,6 +185,8 @@ class OpRegistry {
 
   /// Runs `add`; what it adds belongs to the family `title`, unless it names one itself.
   void add_family(std::string_view title, void (*add)(OpRegistry&));
+  /// From now on all that was added is the library's own.
+  void mark_built_in();
   /// Titles of families, in the order of their first op.
   const std::vector<std::string>& families() const { return families_; }
 

@@ -344,6 +344,23 @@ float evaluate(Fn fn, float a, float b, float c) { return evaluate_float(fn, a, 
 int64_t evaluate(Fn fn, int64_t a, int64_t b, int64_t c) { return evaluate_integer(fn, a, b, c); }
 int32_t evaluate(Fn fn, int32_t a, int32_t b, int32_t c) { return evaluate_integer(fn, a, b, c); }
 
+int32_t append(Program& p, const Program& more, std::span<const int32_t> inputs) {
+  std::vector<int32_t> at;
+  for (const Instruction& i : more.code) {
+    if (i.fn == Fn::kInput) {
+      at.push_back(inputs[static_cast<size_t>(i.input)]);
+      continue;
+    }
+    Instruction moved = i;
+    for (int32_t* k : {&moved.a, &moved.b, &moved.c}) {
+      if (*k >= 0) *k = at[static_cast<size_t>(*k)];
+    }
+    p.code.push_back(moved);
+    at.push_back(static_cast<int32_t>(p.code.size()) - 1);
+  }
+  return at.back();
+}
+
 Var build_formula(const Program& program, const Vars& operands) {
   Graph g = graph_of(operands, "formula");
   DType dtype = f32;

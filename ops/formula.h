@@ -95,6 +95,9 @@ Program parse_formula(std::string_view text, std::span<const std::string> inputs
 /// The program of an elementwise node's op under its attributes (numbers by attribute name).
 Program program_of(const OpDef& op, const Attributes& attributes);
 
+/// Adds `more` to `p`, its inputs being these steps of `p`. -> the step that is its result.
+int32_t append(Program& p, const Program& more, std::span<const int32_t> inputs);
+
 /// One function on numbers, in T's own precision: the meaning that every backend is tested against.
 double evaluate(Fn fn, double a, double b, double c);
 float evaluate(Fn fn, float a, float b, float c);

@@ -256,7 +256,7 @@ Tensor now = loss::huber(t, Tensor::of<float>({2}, {2, 5}));  // now: {1.5})",
            {.name = "log_cosh",
             .sig = std::string(kPredictions),
             .doc =
-                R"(Near 0 half the square of the error, far away its size, of each element; without overflow:
+                R"(Near 0 half the square of the error, far away its size, of each element; without overflow up to half of the largest number:
     l = log(cosh(prediction - label)))",
             .example = R"(Graph g;
 Var y = g.placeholder("y", f32, {"T", "B", 3});

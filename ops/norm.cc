@@ -274,7 +274,8 @@ Tensor now = nn::rms_norm(Tensor::of<double>({4}, {2, -2, 2, 2}), {}, 0);  // no
        .sig = "x[...] -> y[...]",
        .doc = R"(To length 1 over the axes; no axes = all:
     y = x / sqrt(max(sum of x^2 over the axes, epsilon))
-Squares do not overflow. A vector of zeros stays one, unless epsilon is 0. Where the sum is below epsilon y is x / sqrt(epsilon).)",
+Squares do not overflow. A vector of zeros stays one, unless epsilon is 0: then a vector whose squares vanish is not finite. Where the sum is
+below epsilon y is x / sqrt(epsilon).)",
        .example = R"(Graph g;
 Var x = g.placeholder("x", f32, {"T", "B", 64});
 Var y = nn::l2_normalize(x);  // y: [T,B,64]

@@ -121,8 +121,8 @@ PatchOptions patch_options(const Attributes& a) {
 std::optional<Dim> floor_divided(const Dim& d, int64_t by) {
   Binding zeros;
   for (const std::string& s : d.symbols()) zeros[s] = 0;
-  const int64_t constant = d.bind(zeros).constant();
-  const int64_t rest = (constant % by + by) % by;
+  int64_t rest = d.bind(zeros).constant() % by;
+  if (rest < 0) rest += by;
   return (d - Dim(rest)).divided_by(by);
 }
 

@@ -34,7 +34,8 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Shapes", register_index},
                                 {"Shapes", register_ranges},
                                 {"Random numbers", register_random},
-                                {"Arithmetic and functions", register_elementwise}};
+                                {"Arithmetic and functions", register_elementwise},
+                                {"Made by the optimizer", register_fused}};
 
 }  // namespace
 
@@ -42,6 +43,7 @@ OpRegistry& registry() {
   static OpRegistry* const r = [] {
     auto* p = new OpRegistry;  // lives as long as the program: graphs point into it
     for (const Family& f : kFamilies) p->add_family(f.title, f.add);
+    p->mark_built_in();
     return p;
   }();
   return *r;

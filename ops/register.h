@@ -11,6 +11,7 @@ OpRegistry& registry();
 
 /// Adds the ops of a family.
 void register_elementwise(OpRegistry& r);
+void register_fused(OpRegistry& r);
 void register_linear(OpRegistry& r);
 void register_einsum(OpRegistry& r);
 void register_reduce(OpRegistry& r);

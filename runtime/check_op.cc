@@ -47,10 +47,11 @@ OpGraph graph_of(const OpDef& op, const Attributes& attributes, const std::vecto
   OpGraph r;
   for (const Tensor& t : values) {
     const size_t i = r.inputs.size(), fixed = op.parsed.inputs.size();
-    const std::string& name = op.parsed.slot_of(i).name;
-    r.inputs.push_back(t ? r.graph.placeholder(i < fixed ? name : cat(name, i + 1 - fixed),
-                                               t.dtype(), to_shape(t.dims()))
-                         : Var());
+    const std::string name = i < fixed ? op.parsed.inputs[i].name
+                             : fixed == 0
+                                 ? cat("operand[", i, "]")
+                                 : cat(op.parsed.inputs.back().name, "[", i + 1 - fixed, "]");
+    r.inputs.push_back(t ? r.graph.placeholder(name, t.dtype(), to_shape(t.dims())) : Var());
     if (t) r.feeds.emplace_back(r.inputs.back(), t);
   }
   r.outputs = r.graph.call(op, r.inputs, attributes);

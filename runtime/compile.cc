@@ -1,10 +1,12 @@
 #include <rondo/runtime/compile.h>
 
+#include <algorithm>
 #include <functional>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/passes.h>
 #include <rondo/graph/verify.h>
+#include <rondo/ops/fuse.h>
 #include <rondo/ops/recurrence_passes.h>
 #include <rondo/ops/roll.h>
 #include <rondo/ops/rules.h>
@@ -13,17 +15,16 @@
 namespace rondo {
 namespace {
 
+bool serves(const Backend& b, std::string_view op) {
+  const auto runs = [&](const Kernel& k) { return k.op == op; };
+  return std::any_of(b.kernels().begin(), b.kernels().end(), runs);
+}
+
 // A composite op stays whole where a kernel runs it whatever its shapes; else its lowering takes
 // its place.
 bool has_kernel(const OpDef& op, std::string_view backend_name) {
-  const auto serves = [&](const Backend& b) {
-    for (const Kernel& k : b.kernels()) {
-      if (k.op == op.name) return true;
-    }
-    return false;
-  };
-  return serves(backend("reference")) &&
-         (backend_name == "reference" || serves(backend(backend_name)));
+  return serves(backend("reference"), op.name) &&
+         (backend_name == "reference" || serves(backend(backend_name), op.name));
 }
 
 Subgraph lower_once(const Subgraph& s, const CompileOptions& options, RewriteLog* log) {
@@ -90,11 +91,23 @@ std::vector<Pass> passes(const CompileOptions& o) {
       prune,
       simplify,
       merge,
+      {"fuse_elementwise", "in fewer passes over memory",
+       [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
       {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},
   };
 }
 
 }  // namespace
+
+Subgraph fuse(const Subgraph& s, const CompileOptions& o, RewriteLog* log) {
+  const auto runs = [&](const Kernel& k) {
+    // A kernel that is asked for by name may be for ops that a region would hide.
+    return k.op == "fused" && (o.kernel.empty() || o.kernel == k.name);
+  };
+  const auto kernels = backend(o.backend).kernels();
+  if (!o.optimize || std::none_of(kernels.begin(), kernels.end(), runs)) return s;
+  return dead_code(fuse_elementwise(s, o.relaxed, log));
+}
 
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report) {

@@ -33,9 +33,12 @@ struct PassReport {
   std::string meaning = {};  ///< of what the note names
 };
 
+/// The pass fuse_elementwise, where the backend has a kernel for what it makes.
+Subgraph fuse(const Subgraph& s, const CompileOptions& options, RewriteLog* log = nullptr);
+
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll
 /// unrolled loops, lower what has no kernel, simplify, merge equal nodes, hoist and sink work out
-/// of recurrences, simplify and merge again, drop dead code.
+/// of recurrences, simplify and merge again, fuse elementwise ops, drop dead code.
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report = nullptr);
 

@@ -72,6 +72,19 @@ std::string counted(size_t n, std::string_view what) {
   return cat(n, " ", what, n == 1 ? "" : "s");
 }
 
+// " add x3 matmul tanh", in alphabetical order.
+std::string ops_of(const Subgraph& body) {
+  std::map<std::string, int> ops;
+  for (const int32_t id : live_nodes(body)) {
+    const Node& n = body.graph.node(id);
+    if (!n.inputs.empty()) ++ops[n.op->name];
+  }
+  std::string s;
+  for (const auto& [name, count] : ops)
+    s += count == 1 ? cat(" ", name) : cat(" ", name, " x", count);
+  return s;
+}
+
 // "2 states, 1 input, 2 shared; from lstm_layer", and the step as a list of ops and a number.
 std::string describe_recurrence(const Node& n, const std::string& indent) {
   const RecurrenceLayout l(n);
@@ -80,17 +93,9 @@ std::string describe_recurrence(const Node& n, const std::string& indent) {
       cat(indent, counted(l.states, "state"), ", ", counted(l.xs, "input"), ", ",
           counted(l.ys, "output"), " over time", n.attributes.flag("reverse") ? ", backwards" : "",
           origin.empty() ? "" : cat("; from ", origin), "\n");
-  std::map<std::string, int> ops;
-  for (const int32_t id : live_nodes(*n.body)) {
-    const Node& inner = n.body->graph.node(id);
-    if (!inner.inputs.empty()) ++ops[inner.op->name];
-  }
   char number[20];
   std::snprintf(number, sizeof number, "%016" PRIx64, fingerprint(n));
-  s += cat(indent, "step #", number, ":");
-  for (const auto& [name, count] : ops)
-    s += count == 1 ? cat(" ", name) : cat(" ", name, " x", count);
-  return s + "\n";
+  return s + cat(indent, "step #", number, ":", ops_of(*n.body), "\n");
 }
 
 void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s) {
@@ -106,6 +111,7 @@ void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s)
              i.why.empty() ? "" : cat("  (", i.why, ")"), "\n");
     const Node& n = plan.plan().unit().graph.node(i.node);
     if (n.op->name == "recurrence") s += describe_recurrence(n, indent + "    ");
+    if (n.op->name == "fused") s += cat(indent, "   ", ops_of(*n.body), "\n");
     if (const auto body = plan.body_of(k)) add_steps(*body, indent + "    ", s);
   }
 }

@@ -72,7 +72,8 @@ std::shared_ptr<Plan> Plan::make(Subgraph unit, const CompileOptions& options,
   p->bodies_.resize(static_cast<size_t>(p->unit_.graph.size()));
   for (const int32_t id : live_nodes(p->unit_)) {
     const Node& n = p->unit_.graph.node(id);
-    if (n.body) p->bodies_[static_cast<size_t>(id)] = of_optimized(*n.body, p->options_);
+    if (n.body == nullptr || n.op->name == "fused") continue;  // run as a whole
+    p->bodies_[static_cast<size_t>(id)] = of_optimized(fuse(*n.body, p->options_), p->options_);
   }
   p->options_.memory_budget = options.memory_budget;
   return p;

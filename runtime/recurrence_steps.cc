@@ -6,6 +6,7 @@
 #include <optional>
 
 #include <rondo/graph/op.h>
+#include <rondo/graph/rewrite.h>
 #include <rondo/ops/recurrence.h>
 
 namespace rondo {
@@ -216,7 +217,7 @@ class RecurrenceSteps final : public PreparedKernel {
       in_body_of(k_.node_, [&] { f.run(args_.context); });
       // A step with nothing of its own that leaves all states as they were would do so for ever: a
       // while loop whose condition failed.
-      stands_still_ = l_.xs + l_.ys + l_.sums == 0;
+      stands_still_ = k_.may_stand_still_;
       for (size_t i = 0; i < l_.states; ++i) {
         const std::byte* next = at(k_.outputs_[i]);
         const size_t bytes = args_.call.in[i].bytes();
@@ -292,9 +293,20 @@ class RecurrenceSteps final : public PreparedKernel {
     bool stands_still_ = false;
   };
 
+  // Whether a step depends on its states alone.
+  bool depends_on_states_alone() const {
+    if (layout_.xs + layout_.ys + layout_.sums != 0) return false;
+    const std::vector<int32_t> ids = live_nodes(body_.unit());
+    return std::none_of(ids.begin(), ids.end(), [&](int32_t id) {
+      const OpDef* op = body_.unit().graph.node(id).op;
+      return op->opaque && op != &placeholder_op();
+    });
+  }
+
   const Node& node_;
   RecurrenceLayout layout_;
   const Plan& body_;
+  bool may_stand_still_ = depends_on_states_alone();
   Binding binding_;
   std::string symbol_;
   bool reverse_;

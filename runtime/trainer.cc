@@ -31,25 +31,25 @@ struct Trainer::Totals {
 
 namespace {
 
+// NaN and infinity have all bits of the exponent.
 template <class Bits>
-bool all_below(const Tensor& t, Bits exponent) {
+bool lacks_bits(const Tensor& t, Bits exponent) {
   const auto* bits = reinterpret_cast<const Bits*>(t.raw());
   bool found = false;  // no early exit: so the loop is one of vectors
   for (int64_t i = 0; i < t.size(); ++i) found |= (bits[i] & exponent) == exponent;
   return !found;
 }
 
-// NaN and infinity have all bits of the exponent.
 bool all_finite(const Tensor& t) {
   switch (t.dtype()) {
     case f64:
-      return all_below(t, uint64_t{0x7ff0000000000000});
+      return lacks_bits(t, uint64_t{0x7ff0000000000000});
     case f32:
-      return all_below(t, uint32_t{0x7f800000});
+      return lacks_bits(t, uint32_t{0x7f800000});
     case f16:
-      return all_below(t, uint16_t{0x7c00});
+      return lacks_bits(t, uint16_t{0x7c00});
     case bf16:
-      return all_below(t, uint16_t{0x7f80});
+      return lacks_bits(t, uint16_t{0x7f80});
     default:
       return true;
   }
@@ -98,19 +98,20 @@ Vars Trainer::updater_variables() const {
 }
 
 std::vector<Tensor> Trainer::step(const std::vector<Feed>& feeds) {
-  const auto refuse = [&](std::string_view what, std::string_view name) {
+  const auto refuse = [&](std::string_view what, const auto&... text) {
     fail(
-        Fault::kArgument, cat("trainer.", what, ".finite"), "[trainer] ", name,
-        " is NaN or infinite after step ", state_.step + 1, " (epoch ", state_.epoch + 1,
-        ", batch ", state_.batch + 1,
+        Fault::kArgument, cat("trainer.", what, ".finite"), "[trainer] ", text..., " step ",
+        state_.step + 1, " (epoch ", state_.epoch + 1, ", batch ", state_.batch + 1,
         "), so that step was not made: what is fed may hold NaN, or the learning rate is too high");
   };
+  const auto before = model_.session().variables().snapshot();
   const auto inspect = [&](const std::vector<Tensor>& fetched, const std::vector<Tensor>& updated) {
-    if (!all_finite(fetched[0])) refuse("loss", "the loss");
+    if (!all_finite(fetched[0])) refuse("loss", "the loss is ", fetched[0].item(), " at");
     for (size_t i = 0; i < updated.size(); ++i) {
-      const Var& v = updates_[i].variable;
-      if (is_of_model(v) && !all_finite(updated[i]))
-        refuse("variable", cat("variable \"", v.name(), "\""));
+      // What an updater keeps may be infinite by design: the best loss before there was one.
+      const std::string& name = updates_[i].variable.name();
+      if (!all_finite(updated[i]) && all_finite(before->at(name)))
+        refuse("variable", "variable \"", name, "\" would be NaN or infinite after");
     }
   };
   std::vector<Tensor> fetched = model_.session().run_and_update(

@@ -66,9 +66,9 @@ class Trainer {
   /// keep what layers remember (state_updates), such as batch_norm's running values.
   Trainer(Graph graph, Var loss, TrainerConfig config = {});
 
-  /// Trains on `data`. Errors: data that is empty or does not fit the graph, a loss or a weight
-  /// that would no longer be finite (that step is not made: the last good weights stay), another
-  /// number of batches than when an epoch was begun that is to be finished.
+  /// Trains on `data`. Errors: data that is empty or does not fit the graph, a loss that is
+  /// not finite, or a step that would make a variable so (it is not made, and variables stay as
+  /// they were), another number of batches than when an epoch was begun that is to be finished.
   void fit(const SequenceDataset& data, const FitOptions& options);
   /// One update on anything that the graph can be fed. -> the loss before it.
   double update(const std::vector<Feed>& feeds);

@@ -1,5 +1,6 @@
 // The generated pages are those of this build.
 #include <fstream>
+#include <regex>
 #include <sstream>
 
 #include <catch2/catch_test_macros.hpp>
@@ -72,7 +73,8 @@ TEST_CASE("a function that is no op is described where an op would be", "[docs]"
       std::ifstream file(cat(RONDO_SOURCE_DIR "/", path));
       std::stringstream text;
       text << file.rdbuf();
-      CHECK(text.str().find(cat(f.name, path == f.header ? "(" : "")) != std::string::npos);
+      const std::regex word(cat("\\b", f.name, path == f.header ? "\\(" : "\\b"));
+      CHECK(std::regex_search(text.str(), word));
     }
     CHECK(tool::describe_function(f.name).find(f.page) != std::string::npos);
   }

@@ -130,7 +130,8 @@ TEST_CASE("an optional attribute that was not given is told as such", "[own_op]"
   d.attributes.push_back(
       {.name = "seed", .default_value = 0, .doc = "where it starts", .optional = true});
   d.lower = [](const Call& c) -> Vars { return {c["x"] * static_cast<double>(c.integer("seed"))}; };
-  check_all(refusal([&] { Own{d}.run(); }), {"doubled.lower.name", "'seed', which is optional"});
+  check_all(refusal([&] { Own{d}.run(); }),
+            {"doubled.lower.name", "'seed', which is not there: it is optional"});
 }
 
 TEST_CASE("a name that an own op has not is told with the callback that asks for it", "[own_op]") {
@@ -191,6 +192,25 @@ TEST_CASE("an own op's gradients are held to its operands", "[own_op]") {
             {"doubled.vjp.result: [doubled] vjp gives f64[3,2] as the gradient of x", "f64[2,3]"});
   check_vjp([](const Call&, const Vars& g, GradContext&) -> Vars { return {cast(g[0], f32), {}}; },
             {"doubled.vjp.result: [doubled] vjp gives f32[2,3] as the gradient of x", "f64[2,3]"});
+}
+
+TEST_CASE("an own op's gradients are of the graph that it was called in", "[own_op]") {
+  check_vjp(
+      [](const Call&, const Vars&, GradContext&) -> Vars {
+        return {Graph().placeholder("elsewhere", f64, {2, 3}), {}};
+      },
+      {"doubled.vjp.graph: [doubled] vjp gives as the gradient of x a value of another graph"});
+}
+
+TEST_CASE("the page of an own op whose configurations have other operands is made", "[own_op]") {
+  OpDef d = doubled();
+  d.attributes.push_back({.name = "wide", .default_value = false, .doc = "with another operand"});
+  d.sig_of = [](const Attributes& a) {
+    return std::string(a.flag("wide") ? "x[A,B], bias[B]?, more[C]? -> y[A,B]"
+                                      : "x[A,B], bias[B]? -> y[A,B]");
+  };
+  const Own own{d};
+  CHECK(describe_op(own.registry.at("doubled")).find("wide = true: more[C]") != std::string::npos);
 }
 
 TEST_CASE("an own op has the text and the page that built-in ops have", "[own_op]") {

@@ -16,6 +16,7 @@
 #include <rondo/ops/linear.h>
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence_passes.h>
+#include <rondo/ops/shape.h>
 
 namespace rondo::test {
 namespace {
@@ -464,6 +465,21 @@ TEST_CASE("a layer names the output of a cell that does not fit", "[recurrence]"
   CHECK(code(flat, {.direction_mode = BIDIR_CONCAT}) == "layer.cell.output");
   CHECK(code([](const Var& h) { return sum(h); }, {}) == "layer.cell.output");
   CHECK(code([&](const Var&) { return h0; }, {}) == "layer.cell.output");
+}
+
+TEST_CASE("a number beside a state is a number to whoever computes with it", "[recurrence]") {
+  Graph g;
+  const Var x = g.placeholder("x", f64, {4, 3, 20});
+  const auto r = rnn::layer(x, {rnn::zero_state(x, 20)}, [](Var in, Vars s) -> rnn::Step {
+    const Var half = fill(in.graph(), f64, {in.dim(0), 1}, 0.5);
+    const Var h = tanh(in + s[0]) * half;  // before the concat takes it as a column
+    return {.output = concat<Var>({h, half}, -1), .state = {h}};
+  });
+  const std::vector<Feed> feeds{{x, draw({4, 3, 20}, f64, -1, 1, 5)}};
+  Session engine(g), plain(g, {.backend = "reference", .optimize = false});
+  CHECK(engine.plan({r.y})->bind({})->uses_kernel("cpu.recurrence.engine"));
+  const Tensor want = plain.run(r.y, feeds), got = engine.run(r.y, feeds);
+  for (int64_t i = 0; i < want.size(); ++i) CHECK(std::abs(got.at(i) - want.at(i)) < 1e-12);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "kernel_harness.h"
+#include "registry_samples.h"
 
 #include <rondo/backends/reference/reference.h>
 #include <rondo/ops/random.h>
@@ -12,9 +13,6 @@
 using namespace rondo;
 
 namespace {
-
-// What the runtime runs by itself.
-bool has_body(const OpDef& op) { return op.name == "recurrence"; }
 
 Tensor draw(const Sample::Input& in, DType float_type, uint64_t stream) {
   if (in.absent) return {};
@@ -42,7 +40,7 @@ TEST_CASE("names of kernels are unique and begin with that of the backend", "[re
 TEST_CASE("every op without a lowering has a kernel for each sample, in f64 and f32",
           "[reference]") {
   for (const OpDef* op : registry().all()) {
-    if (op->lower || has_body(*op)) continue;
+    if (op->lower || test::needs_body(*op)) continue;
     CHECK(!op->samples.empty());
     for (const Sample& s : op->samples) {
       for (const DType t : {f64, f32}) {

@@ -22,7 +22,7 @@ using check::graph_of;
 using check::OpGraph;
 
 /// Ops that a sample cannot describe: they have a body.
-inline bool needs_body(const OpDef& op) { return op.name == "recurrence"; }
+inline bool needs_body(const OpDef& op) { return op.name == "recurrence" || op.name == "fused"; }
 
 struct NamedSample {
   const OpDef* op;

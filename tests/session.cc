@@ -12,6 +12,7 @@
 #include <rondo/autodiff/updaters.h>
 #include <rondo/ops/elementwise.h>
 #include <rondo/ops/linear.h>
+#include <rondo/ops/order.h>
 #include <rondo/ops/reduce.h>
 #include <rondo/ops/shape.h>
 
@@ -67,7 +68,7 @@ TEST_CASE("a plan over its memory budget is refused before anything runs", "[ses
   const Var y = sum(exp(x) * sin(x));
   Session roomy(g);
   const size_t peak = roomy.plan({y})->bind({{"N", 1000}})->arena_bytes();
-  CHECK(peak >= 8000);
+  CHECK(peak >= 4000);  // the product: what stands before it is in its pass
   Session exact(g, {.memory_budget = peak});
   CHECK(exact.run(y, {{x, Tensor(f32, {1000})}}).rank() == 0);
   Session tight(g, {.memory_budget = peak - 1});
@@ -80,7 +81,7 @@ TEST_CASE("values whose time is over give their memory to later ones", "[session
   Graph g;
   const Var x = g.placeholder("x", f32, {1024});
   Var y = x;
-  for (int i = 0; i < 20; ++i) y = sin(y);
+  for (int i = 0; i < 20; ++i) y = cumsum(y);
   Session s(g);
   CHECK(s.plan({y})->bind({})->arena_bytes() <= 2 * 4096);
 }

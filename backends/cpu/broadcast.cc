@@ -4,7 +4,8 @@
 
 namespace rondo::cpu {
 
-std::optional<BroadcastPlan> plan_broadcast(const Dims& result, std::span<const Dims> operands) {
+std::optional<BroadcastPlan> plan_broadcast(const Dims& result,
+                                            std::span<const BroadcastOperand> operands) {
   struct Axis {
     int64_t length;
     std::vector<int64_t> strides;
@@ -14,10 +15,10 @@ std::optional<BroadcastPlan> plan_broadcast(const Dims& result, std::span<const 
   for (size_t from_end = 0; from_end < result.size(); ++from_end) {
     Axis axis{result[result.size() - 1 - from_end], {}};
     for (size_t k = 0; k < operands.size(); ++k) {
-      const Dims& d = operands[k];
+      const Dims& d = operands[k].dims;
       const int64_t length = from_end < d.size() ? d[d.size() - 1 - from_end] : 1;
       axis.strides.push_back(length == 1 ? 0 : step[k]);
-      step[k] *= length;
+      step[k] *= from_end == 0 && operands[k].pitch != 0 ? operands[k].pitch : length;
     }
     if (axis.length == 1) continue;
     bool merges = !axes.empty();
@@ -53,7 +54,7 @@ std::optional<BroadcastPlan> plan_broadcast(const Dims& result, std::span<const 
       if (a + 1 < p.axes) outer_zero = outer_zero && o.strides[a] == 0;
     }
     o.scalar = outer_zero && o.strides[p.axes - 1] == 0;
-    o.rows = outer_zero && !o.scalar;
+    o.rows = outer_zero && o.strides[p.axes - 1] == 1;
   }
   return p;
 }

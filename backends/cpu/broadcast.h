@@ -31,8 +31,15 @@ struct BroadcastPlan {
   std::vector<Operand> operands;
 };
 
+/// An operand as it lies in memory.
+struct BroadcastOperand {
+  Dims dims;
+  int64_t pitch = 0;  ///< elements from row to row of the last axis; 0 = the axis' own length
+};
+
 /// None when too many axes are left.
-std::optional<BroadcastPlan> plan_broadcast(const Dims& result, std::span<const Dims> operands);
+std::optional<BroadcastPlan> plan_broadcast(const Dims& result,
+                                            std::span<const BroadcastOperand> operands);
 
 /// A position in the axes but the last, stepped row by row.
 class RowCursor {

@@ -215,7 +215,6 @@ class Compiler {
     int at = 0;
     for (const Value i : n.inputs) {
       if (!per_row(i)) return false;
-      if (known_.at(i).scalar) known_.at(i) = {.place = filled(known_.at(i).number, width(i))};
       at = std::max(at, ready(i));
     }
     int64_t column = 0;
@@ -223,7 +222,9 @@ class Compiler {
       const Place to{whole.home, whole.index, column, width(i)};
       column += width(i);
       Known& k = known_.at(i);
-      if (k.computed && !k.place && !y_place(i)) {
+      if (k.scalar) {  // still a number to whoever computes with it
+        stage(at).moves.emplace_back(CellProgram::Copy{filled(k.number, width(i)), to});
+      } else if (k.computed && !k.place && !y_place(i)) {
         k.place = to;  // its group writes it here
       } else {
         stage(at).moves.emplace_back(CellProgram::Copy{place_of(i), to});
@@ -290,23 +291,11 @@ class Compiler {
       };
       for (const int32_t id : ids) {
         const Node& n = body_.graph.node(id);
-        const Program own = program_of(*n.op, n.attributes);
-        std::vector<int32_t> at;
-        for (const Instruction& i : own.code) {
-          if (i.fn == Fn::kInput) {
-            at.push_back(operand(n.inputs[static_cast<size_t>(i.input)]));
-            continue;
-          }
-          Instruction moved = i;
-          for (int32_t* k : {&moved.a, &moved.b, &moved.c}) {
-            if (*k >= 0) *k = at[static_cast<size_t>(*k)];
-          }
-          p.code.push_back(moved);
-          at.push_back(static_cast<int32_t>(p.code.size()) - 1);
-        }
-        step[{id, 0}] = at.back();
-        if (const Known& k = known_.at({id, 0}); k.place)
-          stores.emplace_back(Value{id, 0}, at.back());
+        std::vector<int32_t> operands;
+        for (const Value v : n.inputs) operands.push_back(operand(v));
+        const int32_t result = append(p, program_of(*n.op, n.attributes), operands);
+        step[{id, 0}] = result;
+        if (const Known& k = known_.at({id, 0}); k.place) stores.emplace_back(Value{id, 0}, result);
       }
       std::vector<int32_t> results;
       for (const auto& [v, at] : stores) {

@@ -11,6 +11,7 @@
 namespace rondo::cpu {
 
 void add_elementwise(std::vector<Kernel>& rows);
+void add_fused(std::vector<Kernel>& rows);
 void add_matmul_onednn(std::vector<Kernel>& rows);
 void add_matmul_eigen(std::vector<Kernel>& rows);
 void add_reduce(std::vector<Kernel>& rows);

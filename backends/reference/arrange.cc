@@ -26,7 +26,7 @@ void roll(const KernelArgs& a) {
   const Dims& dims = a.in[0].dims();
   const int64_t n = dims[axis_index(a.call.attributes.integer("axis"), dims.size())];
   const int64_t shift = a.call.attributes.integer("shift");
-  move_along(a, [&](int64_t k) { return ((k - shift) % n + n) % n; });
+  move_along(a, [&](int64_t k) { return ((k - shift % n) % n + n) % n; });
 }
 
 void reverse_sequence(const KernelArgs& a) {
