@@ -34,6 +34,7 @@ OP.CALLBACK.type | argument | a function of the op's definition reads an attribu
 OP.CALLBACK.count | argument | a function of the op's definition gives another number of results, or gradients, than the signature says | give one for each, an empty Var where there is none
 OP.CALLBACK.result | argument | a function of the op's definition gives a result, or a gradient, of another dtype or shape than the call has | the text says both
 OP.CALLBACK.graph | argument | a function of the op's definition gives a value of another graph | build it of the operands, or in `c.graph()`
+OP.CALLBACK.itself | argument | the lowering of the op calls the op itself | write it in other ops
 OP.kernel.missing | unsupported | no kernel of any backend takes this call, and it has no lowering | the text says what was tried; use another dtype, or write a kernel
 OP.shape.bind | argument | a result has another shape under these values than the graph said | mend the op's `infer`
 OP.config.enum | argument | a configuration struct holds a number that is no name of its enumeration | set it by name
@@ -116,6 +117,17 @@ recurrence.window.dtype | argument | begin or end are no integers | give i32 or 
 recurrence.window.range | argument | a row's steps do not lie in [0, T] | give 0 <= begin <= end <= T
 recurrence.LIST.missing | argument | one of the states, xs or per_row is an empty Var | give it a value
 recurrence.LIST.rank | argument | a state or per_row has no row axis, or an x no time axis | give [B,...], for xs [T,B,...]
+cond.branches.count | argument | the branches give different numbers of values, or none | give as many in both
+cond.branches.type | argument | the branches give values of different types | give both the same, or `cast` one
+cond.predicate.type | argument | the predicate is not one bool | compare, or reduce with `reduce_any` or `reduce_all`
+while_loop.states.count | argument | there is no state | give at least one
+while_loop.step.count | argument | a step gives another number of states than there are first ones | give each state its next value, in order
+while_loop.step.type | argument | a step gives a state of another type than the first one | give both the same
+while_loop.condition.type | argument | the condition is not one bool | compare, or reduce with `reduce_any` or `reduce_all`
+while_loop.max_iterations.range | argument | the bound is negative | give 0 or more
+scan.step.type | argument | a step gives a state of another type than the first one | give both the same
+scan.step.count | argument | a step gives another number of states than there are first ones | give each state its next value, in order
+scan.xs.count | argument | there is nothing to scan | give a value whose leading axis is time
 FUNCTION.value.missing | argument | `per_row` or `per_step` of an empty Var | give it a value
 FUNCTION.value.body | argument | `per_row` or `per_step` of a value of the body itself | give a value of the graph around the body
 per_step.value.body | argument | `per_step` outside of any body | write slice(x, 0, t, t + 1)

@@ -101,9 +101,11 @@ Vars building(const OpDef& op, std::string_view function, const F& f) {
   }
 }
 
+// `undecided`: the call's own operands are equal only for some values of their symbols; else types
+// with symbols must be the same ones.
 void check_value(const Call& c, std::string_view function, const std::string& as, const Var& v,
-                 const ValueType& want) {
-  if (!may_equal(v.type(), want))
+                 const ValueType& want, bool undecided) {
+  if (!may_equal(v.type(), want) || (!undecided && v.shape() != want.shape))
     blame(c.op(), function, "result", "gives ", v.type().str(), " as ", as, ", but that is ",
           want.str());
   const Vars& in = c.inputs();
@@ -230,6 +232,9 @@ std::vector<ValueType> infer_call(const OpDef& op, const Attributes& attributes,
 }
 
 Vars lower_call(const Node& n, const Call& c) {
+  const Vars& in = c.inputs();
+  const bool built = std::any_of(in.begin(), in.end(), [](const Var& v) { return bool{v}; });
+  const int32_t before = built ? c.graph().size() : 0;
   const Vars r = building(*n.op, "lower", [&] { return n.op->lower(c); });
   if (r.size() != n.outputs.size())
     blame(*n.op, "lower", "count", "gives ", r.size(), " results, but the call has ",
@@ -242,7 +247,11 @@ Vars lower_call(const Node& n, const Call& c) {
     if (!r[i] || !want.present)
       blame(*n.op, "lower", "result", "gives ", r[i] ? r[i].type().str() : "nothing", " as ", name,
             want.present ? cat(", but that is ", want.str()) : ", which was not asked for");
-    check_value(c, "lower", name, r[i], want);
+    check_value(c, "lower", name, r[i], want, n.check_at_bind);
+  }
+  for (int32_t id = before; built && id < c.graph().size(); ++id) {
+    if (c.graph().node(id).op == n.op)
+      blame(*n.op, "lower", "itself", "calls ", n.op->name, " itself, and would never end");
   }
   return r;
 }
@@ -254,8 +263,8 @@ Vars vjp_call(const Node& n, const Call& c, const Vars& g, GradContext& context)
           n.inputs.size(), " operands: ", n.op->sig);
   for (size_t i = 0; i < r.size(); ++i) {
     if (r[i] && c.in(i))
-      check_value(c, "vjp", "the gradient of " + n.op->parsed.slot_of(i).name, r[i],
-                  c.in(i).type());
+      check_value(c, "vjp", "the gradient of " + n.op->parsed.slot_of(i).name, r[i], c.in(i).type(),
+                  n.check_at_bind);
   }
   return r;
 }

@@ -57,6 +57,13 @@ void check_flag(std::string_view op, std::string_view rule, std::string_view wha
     refuse(op, rule, at, what, " is ", v ? type_of(v).str() : "empty", ", but must be one bool");
 }
 
+template <class V>
+void check_branch(const std::vector<V>& results, Site at) {
+  check_operands(kBranch, results, "branches", at);
+  if (results.empty())
+    refuse(kBranch, "branches.count", at, "a branch gives no values, but must give at least one");
+}
+
 // A body that is being written: no value of it has rows.
 struct Writer {
   Graph outer;
@@ -90,7 +97,7 @@ Vars run_if(const Var& taken, const Vars& operands, const Branch<Var>& branch, V
   Writer w(all, kBranch, at);
   const Vars inner = w.adopt(operands, kBranch);
   Vars results = branch(inner);
-  check_operands(kBranch, results, "branches", at);
+  check_branch(results, at);
   if (otherwise.empty()) {
     for (const Var& v : results) otherwise.push_back(fill(w.outer, v.dtype(), v.shape(), 0, at));
   } else {
@@ -124,7 +131,7 @@ std::vector<Tensor> cond(Tensor predicate, std::vector<Tensor> operands, Branch<
   check_flag(kBranch, "predicate.type", "predicate", predicate, at);
   check_operands(kBranch, operands, "operands", at);
   std::vector<Tensor> r = (predicate.item() != 0 ? then_branch : else_branch)(operands);
-  check_operands(kBranch, r, "branches", at);
+  check_branch(r, at);
   return r;
 }
 

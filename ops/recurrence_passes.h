@@ -3,6 +3,7 @@
 // `hoist`: what does not depend on the carried state is computed for all steps at once, before the
 // loop: x_t W becomes one product over T*B rows. `sink`: sums over time of products (dW += x_t'
 // dg_t), and outputs that are products with a shared matrix, become one product after the loop.
+// `reuse`: what a gradient computes again for all steps, the loop gives as results.
 // `prune`: operands and outputs that nothing uses go.
 #pragma once
 
@@ -13,6 +14,7 @@ namespace rondo {
 /// `log`: the ops that left, by name, and how many of each.
 Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
+Subgraph reuse(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 
 }  // namespace rondo

@@ -91,6 +91,7 @@ std::vector<Pass> passes(const CompileOptions& o) {
       prune,
       simplify,
       merge,
+      {"reuse", "results of their loop now", reuse},
       {"fuse_elementwise", "in fewer passes over memory",
        [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
       {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},

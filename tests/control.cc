@@ -265,6 +265,8 @@ TEST_CASE("control flow refuses what does not fit, by name", "[control][refusal]
   CHECK(code([&] { cond<Var>(p, {Var()}, same, same); }) == "cond.operands.missing");
   CHECK(code([&] { cond<Var>(p, {x}, same, [](const Vars&) { return Vars{}; }); }) ==
         "cond.branches.count");
+  CHECK(code([&] { cond<Var>(p, {x}, [](const Vars&) { return Vars{}; }, same); }) ==
+        "cond.branches.count");
   CHECK(code([&] {
           cond<Var>(p, {x}, same, [](const Vars& v) { return Vars{cast(v[0], f32)}; });
         }) == "cond.branches.type");

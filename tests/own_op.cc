@@ -185,6 +185,35 @@ TEST_CASE("an own op's results are held to its signature", "[own_op]") {
             {"doubled.infer.count: [doubled] infer gives 2 results", "1"});
 }
 
+TEST_CASE("an own op's results are held to the symbols of its signature", "[own_op]") {
+  const auto run = [](const LowerFn& lower) {
+    OpDef d = doubled();
+    d.lower = lower;
+    const Own own{d};
+    Graph g;
+    const Var x = g.placeholder("x", f64, {"T", "B"});
+    const Var y = g.call(own.registry.at("doubled"), {x, Var()}, {})[0];
+    Session(g).run(y, {{x, Tensor::full(f64, {2, 3}, 1)}});
+  };
+  check_all(refusal([&] { run([](const Call& c) -> Vars { return {transpose(c["x"])}; }); }),
+            {"doubled.lower.result: [doubled] lower gives f64[B,T] as y, but that is f64[T,B]"});
+  check_all(refusal([&] {
+              run([](const Call& c) -> Vars { return {concat<Var>({c["x"], c["x"]}, 0)}; });
+            }),
+            {"doubled.lower.result", "f64[2*T,B]"});
+}
+
+TEST_CASE("an own op whose lowering calls itself is told so", "[own_op]") {
+  OpDef d = doubled();
+  d.lower = [](const Call& c) -> Vars { return {c.graph().call(c.op(), {c["x"], Var()}, {})[0]}; };
+  const Own own{d};
+  check_all(refusal([&] { own.run(); }), {"doubled.lower.itself", "calls doubled itself"});
+  Graph g;
+  const Var x = g.placeholder("x", f64, {2, 3});
+  const Var y = g.call(own.registry.at("doubled"), {x, Var()}, {})[0];
+  check_all(refusal([&] { gradients(sum(y), {x}); }), {"doubled.lower.itself"});
+}
+
 TEST_CASE("an own op's gradients are held to its operands", "[own_op]") {
   check_vjp([](const Call&, const Vars& g, GradContext&) -> Vars { return {g[0]}; },
             {"doubled.vjp.count: [doubled] vjp gives 1 gradients", "2 operands: x[A,B], bias[B]?"});
