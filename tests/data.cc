@@ -13,10 +13,14 @@
 #include <catch2/matchers/catch_matchers_floating_point.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include "error_code.h"
+
 #include <rondo/runtime/ts_format.h>
 
 namespace rondo {
 namespace {
+
+using test::error_of;
 
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::WithinRel;
@@ -54,17 +58,6 @@ double padding(const SequenceDataset& data, const std::vector<Rows>& batches) {
     frames += longest * static_cast<int64_t>(b.size());
   }
   return 1 - static_cast<double>(used) / static_cast<double>(frames);
-}
-
-template <class F>
-Error error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e;
-  }
-  FAIL("no error was thrown");
-  throw std::logic_error("unreachable");
 }
 
 constexpr std::string_view kGood =

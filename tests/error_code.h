@@ -1,7 +1,10 @@
 // What a refusal says: tests compare codes, and look for words.
 #pragma once
 
+#include <stdexcept>
 #include <string>
+
+#include <catch2/catch_test_macros.hpp>
 
 #include <rondo/graph/error.h>
 
@@ -25,6 +28,18 @@ std::string text_of(F&& f) {
     return e.what();
   }
   return "";
+}
+
+/// The Error that `f` throws; the test fails when it throws none.
+template <class F>
+Error error_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e;
+  }
+  FAIL("no error was thrown");
+  throw std::logic_error("unreachable");
 }
 
 }  // namespace rondo::test

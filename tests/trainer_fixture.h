@@ -6,13 +6,14 @@
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include <catch2/catch_test_macros.hpp>
+
+#include "error_code.h"
 
 #include <rondo/ops/loss.h>
 #include <rondo/ops/lstm.h>
@@ -22,6 +23,8 @@
 #include <rondo/runtime/trainer.h>
 
 namespace rondo {
+
+using test::error_of;
 
 // Three classes that differ in the mean of their first feature; lengths 1 to 9.
 inline SequenceDataset three_tones(size_t n = 42, uint64_t seed = 3) {
@@ -99,17 +102,6 @@ inline std::string bytes_of(const std::string& path) {
 inline std::string saved(const Trainer& t, const Folder& folder) {
   save(t, folder / "state.rondo");
   return bytes_of(folder / "state.rondo");
-}
-
-template <class F>
-Error error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e;
-  }
-  FAIL("no error was thrown");
-  throw std::logic_error("unreachable");
 }
 
 // Hears everything.
