@@ -79,8 +79,7 @@ rnn::Step sru(const CellWeights& w, const Var& x, const Vars& s) {
   fail(Fault::kArgument, "bench.form.offered", "[bench] ", why);
 }
 
-// ---- the library's own layers
-// --------------------------------------------------------------------
+// ---- the library's own layers -------------------------------------------------------------------
 
 LSTMDirectionMode direction(const BenchModel& m) { return m.bidirectional ? BIDIR_CONCAT : FWD; }
 int64_t features(const Var& x) { return x.shape().back().constant(); }
@@ -139,8 +138,7 @@ const BenchCell& cell_named(const std::string& name) {
   return *it;
 }
 
-// ---- the user's own
-// ------------------------------------------------------------------------------
+// ---- the user's own -----------------------------------------------------------------------------
 
 CellWeights weights_of(const BenchCell& c, const BenchModel& m, const Var& x,
                        const std::string& name) {
