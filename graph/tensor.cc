@@ -8,12 +8,16 @@
 #include <new>
 #include <sstream>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <rondo/graph/checked.h>
 
 namespace rondo {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
+constexpr size_t kAlignment = 64, kLargePage = size_t{2} << 20;
 
 // The f32 from which rounding to a half gives what rounding `v` itself would: an inexact result is
 // made odd, so that it is never mistaken for a tie.
@@ -61,23 +65,40 @@ int64_t checked_count(const Dims& dims) {
 }  // namespace
 
 std::shared_ptr<std::byte> allocate_aligned(size_t bytes) {
+  // Matrices are read across many pages: large ones are few.
+  const bool large = bytes >= 2 * kLargePage;
+  const auto alignment = std::align_val_t{large ? kLargePage : kAlignment};
   std::byte* p = nullptr;
   try {
-    p = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), kAlignment));
+    p = static_cast<std::byte*>(::operator new(std::max<size_t>(bytes, 1), alignment));
   } catch (const std::bad_alloc&) {
     fail(Fault::kUnsupported, "tensor.memory.exhausted", "there is no memory for ", bytes,
          " bytes");
   }
-  return {p, [](std::byte* q) { ::operator delete(q, kAlignment); }};
+#ifdef __linux__
+  if (large) madvise(p, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);  // only a wish
+#endif
+  return {p, [alignment](std::byte* q) { ::operator delete(q, alignment); }};
 }
 
-Tensor::Tensor(DType dtype, Dims dims) : dtype_(dtype), dims_(std::move(dims)), writable_(true) {
-  count_ = checked_count(dims_);
-  const auto n = static_cast<size_t>(checked_mul(count_, static_cast<int64_t>(size_of(dtype))));
+Tensor Tensor::unset(DType dtype, Dims dims) {
+  Tensor t;
+  t.dtype_ = dtype;
+  t.dims_ = std::move(dims);
+  t.writable_ = true;
+  t.count_ = checked_count(t.dims_);
+  const auto n = static_cast<size_t>(checked_mul(t.count_, static_cast<int64_t>(size_of(dtype))));
   auto p = allocate_aligned(n);
-  std::memset(p.get(), 0, n);
-  data_ = p.get();
-  owner_ = std::move(p);
+#ifndef NDEBUG
+  std::memset(p.get(), 0xff, n);  // NaN, so that a kernel that leaves something unwritten shows
+#endif
+  t.data_ = p.get();
+  t.owner_ = std::move(p);
+  return t;
+}
+
+Tensor::Tensor(DType dtype, Dims dims) : Tensor(unset(dtype, std::move(dims))) {
+  std::memset(raw_mutable(), 0, bytes());
 }
 
 Tensor Tensor::scalar(DType dtype, double value) { return full(dtype, {}, value); }

@@ -24,6 +24,8 @@ class Tensor {
   Tensor() = default;
   /// All zero. Errors: a negative dimension, a size that overflows.
   Tensor(DType dtype, Dims dims);
+  /// Its elements are whatever lies in memory until they are written. Errors as above.
+  static Tensor unset(DType dtype, Dims dims);
   /// A scalar of f32; literals beside other dtypes are converted by the operators.
   explicit Tensor(float value) : Tensor(scalar(f32, value)) {}
 
@@ -55,6 +57,9 @@ class Tensor {
                      std::shared_ptr<const void> owner = nullptr);
 
   explicit operator bool() const { return data_ != nullptr; }
+  /// Whether its elements stay as they are while it lives: not those of a caller's memory, which
+  /// may change under a view.
+  bool is_owned() const { return owner_ != nullptr; }
   DType dtype() const { return dtype_; }
   const Dims& dims() const { return dims_; }
   int64_t dim(size_t axis) const { return dims_.at(axis); }

@@ -1,5 +1,6 @@
 #include <rondo/ops/recurrence_passes.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -10,6 +11,22 @@
 namespace rondo {
 
 using namespace recurrence_internal;
+
+namespace {
+
+// Whether an input over time is 0 wherever the loop's windows are not, as its outputs are.
+bool is_clear_outside(const Graph& g, const Node& n, const RecurrenceLayout& l, Value x) {
+  const Value begin = n.inputs[l.begin()], end = n.inputs[l.end()];
+  if (!begin && !end) return true;
+  const Node& from = g.node(x.node);
+  if (!is_recurrence(from)) return false;
+  const RecurrenceLayout m(from);
+  const auto slot = static_cast<size_t>(x.slot);
+  return from.inputs[m.begin()] == begin && from.inputs[m.end()] == end &&
+         (slot < m.ys || slot >= m.trajectory_of(0));
+}
+
+}  // namespace
 
 Subgraph prune_recurrences(const Subgraph& s) {
   BodyPass bodies(prune_recurrences);
@@ -22,12 +39,22 @@ Subgraph prune_recurrences(const Subgraph& s) {
     body.outputs.resize(l.states);
     std::vector<size_t> from;
     size_t ys = 0;
+    Vars results(n.outputs.size());
     const auto used = [&](size_t result) {
       return r.uses({n.id, static_cast<int32_t>(result)}) != 0;
     };
     for (size_t i = 0; i < l.ys; ++i) {
       if (!used(i)) continue;
-      body.outputs.push_back(n.body->outputs[l.states + i]);
+      // What only passes through need not be copied.
+      const Value y = n.body->outputs[l.states + i];
+      const auto x = std::find(n.body->inputs.begin(), n.body->inputs.end(), y);
+      const auto at = static_cast<size_t>(x - n.body->inputs.begin());
+      if (at >= l.first_x() && at < l.first_per_row() &&
+          is_clear_outside(s.graph, n, l, n.inputs[at])) {
+        results[i] = r[n.inputs[at]];
+        continue;
+      }
+      body.outputs.push_back(y);
       from.push_back(i);
       ++ys;
     }
@@ -79,7 +106,6 @@ Subgraph prune_recurrences(const Subgraph& s) {
     parts.body = clean.finish();
     parts.ys = ys;
     const Vars made = parts.make(r.graph(), n);
-    Vars results(n.outputs.size());
     for (size_t k = 0; k < from.size(); ++k) results[from[k]] = made[k];
     return results;
   });

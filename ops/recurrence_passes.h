@@ -4,6 +4,8 @@
 // loop: x_t W becomes one product over T*B rows. `sink`: sums over time of products (dW += x_t'
 // dg_t), and outputs that are products with a shared matrix, become one product after the loop.
 // `reuse`: what a gradient computes again for all steps, the loop gives as results.
+// `absorb`: elementwise work for all steps that only the loop reads is done in its steps, where its
+// operands are read anyway and its results stay in the cache.
 // `prune`: operands and outputs that nothing uses go.
 #pragma once
 
@@ -11,10 +13,11 @@
 
 namespace rondo {
 
-/// `log`: the ops that left, by name, and how many of each.
+/// `log`: the ops that moved, by name, and how many of each.
 Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph reuse(const Subgraph& s, RewriteLog* log = nullptr);
+Subgraph absorb(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 
 }  // namespace rondo

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -163,12 +164,8 @@ class Reuser {
     for (const int32_t id : taken) {
       if (loop.has_windows() && !read_within(id, n, f.nodes)) f.nodes.erase(id);
     }
-    for (const int32_t id : f.nodes) {
-      for (size_t k = 0; k < s_.graph.node(id).outputs.size(); ++k) {
-        const Value v{id, static_cast<int32_t>(k)};
-        if (is_read(v, f.nodes)) f.results[v] = loop.inner(v);
-      }
-    }
+    leave_what_is_cheap(f, n, loop.layout());
+    for (const Value v : read_of(f.nodes)) f.results[v] = loop.inner(v);
     return f;
   }
 
@@ -180,6 +177,40 @@ class Reuser {
       }
     }
     return false;
+  }
+
+  // The values of these nodes that others want.
+  std::set<Value> read_of(const std::set<int32_t>& nodes) const {
+    std::set<Value> r;
+    for (const int32_t id : nodes) {
+      for (size_t k = 0; k < s_.graph.node(id).outputs.size(); ++k) {
+        const Value v{id, static_cast<int32_t>(k)};
+        if (is_read(v, nodes)) r.insert(v);
+      }
+    }
+    return r;
+  }
+
+  // What a few elementwise ops make of the other results, and of the states, costs less to compute
+  // again than to keep: tanh(c) of an LSTM.
+  void leave_what_is_cheap(Found& f, const Node& loop, const RecurrenceLayout& l) const {
+    constexpr size_t kMostOps = 8;
+    const std::set<Value> read = read_of(f.nodes);
+    for (auto v = read.rbegin(); v != read.rend(); ++v) {
+      std::set<int32_t> again;
+      const std::function<bool(Value)> derive = [&](Value x) {
+        if (x.node == loop.id) return x.slot >= static_cast<int32_t>(l.trajectory_of(0));
+        if (literal_value(s_.graph.var(x))) return true;
+        const Node& n = s_.graph.node(x.node);
+        const bool kept = f.nodes.count(n.id) != 0;
+        if (x != *v && (kept ? read.count(x) != 0 : again.count(n.id) != 0)) return true;
+        if (!kept || n.op->formula.empty() || again.size() == kMostOps) return false;
+        again.insert(n.id);
+        return std::all_of(n.inputs.begin(), n.inputs.end(), derive);
+      };
+      if (!derive(*v)) continue;
+      for (const int32_t id : again) f.nodes.erase(id);
+    }
   }
 
   // Whether others than these nodes want the value.

@@ -92,6 +92,7 @@ std::vector<Pass> passes(const CompileOptions& o) {
       simplify,
       merge,
       {"reuse", "results of their loop now", reuse},
+      {"absorb", "in the steps of the loop that reads them", absorb},
       {"fuse_elementwise", "in fewer passes over memory",
        [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
       {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},

@@ -38,8 +38,8 @@ Subgraph fuse(const Subgraph& s, const CompileOptions& options, RewriteLog* log 
 
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll
 /// unrolled loops, lower what has no kernel, simplify, merge equal nodes, hoist and sink work out
-/// of recurrences, simplify and merge again, reuse what loops computed, fuse elementwise ops, drop
-/// dead code.
+/// of recurrences, simplify and merge again, reuse what loops computed, absorb into loops what
+/// only they read, fuse elementwise ops, drop dead code.
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report = nullptr);
 

@@ -98,7 +98,8 @@ std::vector<Tensor> eager_call(const OpDef& op, const std::vector<Tensor>& input
     if (t) frame.set_input(k++, t.raw());
   }
   std::vector<Tensor> made;
-  for (const TensorType& t : p->bound->output_types()) made.emplace_back(t.dtype, t.dims);
+  for (const TensorType& t : p->bound->output_types())
+    made.push_back(Tensor::unset(t.dtype, t.dims));
   for (size_t i = 0; i < made.size(); ++i) frame.set_output(i, made[i].raw_mutable());
   RunContext context{innermost != nullptr && innermost->team() != nullptr ? *innermost->team()
                                                                           : shared_team()};

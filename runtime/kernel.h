@@ -59,6 +59,14 @@ struct RunContext {
   int64_t step = 0;       ///< which draw new numbers at each step of training
 };
 
+/// An operand that a kernel first brings into a layout of its own: weights, which stay the same
+/// from run to run.
+struct Packing {
+  size_t operand = 0;
+  size_t bytes = 0;
+  std::string layout;  ///< equal names: the same bytes of the same operand
+};
+
 /// All that one run of a kernel is given.
 struct KernelArgs {
   const KernelCall& call;
@@ -66,6 +74,7 @@ struct KernelArgs {
   std::span<const View> out;  ///< never aliases `in`; absent where nobody uses the result
   std::byte* workspace;       ///< as many bytes as the kernel asked for, 64-byte aligned
   RunContext& context;
+  std::span<std::byte* const> packed = {};  ///< for each of the kernel's packings
 };
 
 /// A kernel made ready for one call: immutable, run by any number of threads at the same time.
@@ -73,6 +82,10 @@ class PreparedKernel {
  public:
   virtual ~PreparedKernel() = default;
   virtual size_t workspace_bytes() const { return 0; }
+  /// What `pack` makes of operands before a run: each time, or once for weights that stay.
+  virtual std::span<const Packing> packings() const { return {}; }
+  /// `to`: 64-byte aligned.
+  virtual void pack(size_t /*packing*/, const View& /*from*/, std::byte* /*to*/) const {}
   /// Computes `args.out`; any number of threads may run it at once.
   virtual void run(const KernelArgs& args) const = 0;
 };

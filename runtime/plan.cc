@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 
 #include <rondo/graph/checked.h>
 #include <rondo/graph/op.h>
@@ -41,6 +42,8 @@ struct BoundPlan::Step {
   std::unique_ptr<PreparedKernel> prepared;
   std::vector<int64_t> in, out;  // values; -1 absent
   size_t workspace = 0;          // offset in the arena
+  std::vector<size_t> packed;    // offsets in the arena
+  size_t first_packing = 0;
   size_t first_view = 0;
 };
 
@@ -127,6 +130,8 @@ BoundPlan::BoundPlan(const Plan& plan, Binding binding)
   place_values();
   choose_kernels();
   plan_memory();
+  list_views();
+  list_packings();
 }
 BoundPlan::~BoundPlan() = default;
 
@@ -357,10 +362,11 @@ void BoundPlan::plan_memory() {
       dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
     }
     const size_t workspace = step.prepared->workspace_bytes();
-    if (workspace != 0) {
-      step.workspace = take(workspace);
-      give_back(step.workspace, workspace);
-    }
+    if (workspace != 0) step.workspace = take(workspace);
+    for (const Packing& p : step.prepared->packings()) step.packed.push_back(take(p.bytes));
+    if (workspace != 0) give_back(step.workspace, workspace);
+    for (size_t i = 0; i < step.packed.size(); ++i)
+      give_back(step.packed[i], step.prepared->packings()[i].bytes);
     for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type.bytes());
   }
   arena_bytes_ = top;
@@ -421,19 +427,59 @@ std::shared_ptr<const BoundPlan> BoundPlan::body_of(size_t step) const {
   return body->bind(b);
 }
 
-Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {
-  occurrences_.resize(plan.places_.size());
-  data_.resize(plan.places_.size());
-  outputs_.resize(plan.output_types_.size());
-  for (const auto& s : plan.steps_) {
-    for (size_t i = 0; i < s->in.size() + s->out.size(); ++i) {
-      const bool is_in = i < s->in.size();
-      const int64_t v = is_in ? s->in[i] : s->out[i - s->in.size()];
-      views_.push_back({is_in ? &s->call.in[i] : &s->call.out[i - s->in.size()], nullptr});
-      if (v >= 0)
-        occurrences_[static_cast<size_t>(v)].push_back(static_cast<uint32_t>(views_.size() - 1));
+void BoundPlan::list_packings() {
+  size_t n = 0;
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    Step& step = *steps_[s];
+    step.first_packing = n;
+    const auto packings = step.prepared->packings();
+    for (size_t i = 0; i < packings.size(); ++i, ++n) {
+      const Place& p = places_[static_cast<size_t>(step.in[packings[i].operand])];
+      packed_by_.emplace_back(s, i);
+      if (p.home == Home::kInput)
+        packings_.push_back({p.at, packings[i].bytes, packings[i].layout, n});
     }
   }
+}
+
+void BoundPlan::pack(const InputPacking& p, const std::byte* input, std::byte* to) const {
+  const auto [s, i] = packed_by_[p.index];
+  const Step& step = *steps_[s];
+  const View from{&step.call.in[step.prepared->packings()[i].operand],
+                  const_cast<std::byte*>(input)};  // NOLINT: never written through
+  step.prepared->pack(i, from, to);
+}
+
+void BoundPlan::list_views() {
+  std::vector<int64_t> value_of;  // by view
+  for (const auto& s : steps_) {
+    for (size_t i = 0; i < s->in.size(); ++i) view_types_.push_back(&s->call.in[i]);
+    for (size_t i = 0; i < s->out.size(); ++i) view_types_.push_back(&s->call.out[i]);
+    value_of.insert(value_of.end(), s->in.begin(), s->in.end());
+    value_of.insert(value_of.end(), s->out.begin(), s->out.end());
+  }
+  first_view_of_.assign(places_.size() + 1, 0);
+  for (const int64_t v : value_of) {
+    if (v >= 0) ++first_view_of_[static_cast<size_t>(v) + 1];
+  }
+  std::partial_sum(first_view_of_.begin(), first_view_of_.end(), first_view_of_.begin());
+  view_of_.resize(first_view_of_.back());
+  std::vector<uint32_t> next(first_view_of_.begin(), first_view_of_.end() - 1);
+  for (size_t i = 0; i < value_of.size(); ++i) {
+    if (value_of[i] >= 0)
+      view_of_[next[static_cast<size_t>(value_of[i])]++] = static_cast<uint32_t>(i);
+  }
+}
+
+Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {
+  data_.resize(plan.places_.size());
+  outputs_.resize(plan.output_types_.size());
+  views_.reserve(plan.view_types_.size());
+  for (const TensorType* t : plan.view_types_) views_.push_back({t, nullptr});
+  packed_.reserve(plan.packed_by_.size());
+  is_packed_.resize(plan.packed_by_.size());
+  for (const auto& [step, i] : plan.packed_by_)
+    packed_.push_back(arena_ + plan.steps_[step]->packed[i]);
   for (size_t v = 0; v < plan.places_.size(); ++v) {
     const BoundPlan::Place& p = plan.places_[v];
     if (p.home == BoundPlan::Home::kArena) set(v, arena_ + p.at);
@@ -443,11 +489,20 @@ Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(aren
 
 void Frame::set(size_t value, std::byte* data) {
   data_[value] = data;
-  for (const uint32_t i : occurrences_[value]) views_[i].data = data;
+  for (uint32_t i = plan_.first_view_of_[value]; i < plan_.first_view_of_[value + 1]; ++i)
+    views_[plan_.view_of_[i]].data = data;
 }
 
 void Frame::set_input(size_t i, const std::byte* data) {
   set(plan_.index(plan_.plan_.unit().inputs[i]), const_cast<std::byte*>(data));
+}
+
+void Frame::set_packed(const InputPacking& p, const std::byte* data) {
+  const auto [step, i] = plan_.packed_by_[p.index];
+  is_packed_[p.index] = data != nullptr;
+  packed_[p.index] = data != nullptr
+                         ? const_cast<std::byte*>(data)  // NOLINT: never written through
+                         : arena_ + plan_.steps_[step]->packed[i];
 }
 
 void Frame::set_output(size_t i, std::byte* data) {
@@ -461,12 +516,18 @@ void Frame::set_output(size_t i, std::byte* data) {
 void Frame::run(RunContext& context) {
   for (const auto& s : plan_.steps_) {
     const View* views = views_.data() + s->first_view;
+    std::byte* const* packed = packed_.data() + s->first_packing;
     try {
+      for (size_t i = 0; i < s->packed.size(); ++i) {
+        if (!is_packed_[s->first_packing + i])
+          s->prepared->pack(i, views[s->prepared->packings()[i].operand], packed[i]);
+      }
       s->prepared->run({s->call,
                         {views, s->in.size()},
                         {views + s->in.size(), s->out.size()},
                         arena_ + s->workspace,
-                        context});
+                        context,
+                        {packed, s->packed.size()}});
     } catch (const Error& e) {
       const Site site = s->call.node.site;
       const std::string text = e.what();

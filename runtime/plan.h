@@ -76,6 +76,14 @@ struct StepInfo {
   size_t output_bytes = 0, workspace_bytes = 0;
 };
 
+/// An input that a kernel of a plan wants in its own layout (Packing in runtime/kernel.h).
+struct InputPacking {
+  size_t input;  ///< which of the plan's
+  size_t bytes;
+  std::string_view layout;
+  size_t index;  ///< which of the frame's packings
+};
+
 /// A plan under values for its symbols: what runs, and how much memory that takes.
 class BoundPlan {
  public:
@@ -90,6 +98,10 @@ class BoundPlan {
   std::span<const TensorType> output_types() const { return output_types_; }
   /// Bytes of one run beside inputs, outputs and constants.
   size_t arena_bytes() const { return arena_bytes_; }
+  /// What could be packed once for many runs.
+  std::span<const InputPacking> packings() const { return packings_; }
+  /// Brings an input into that layout; `to`: 64-byte aligned.
+  void pack(const InputPacking& p, const std::byte* input, std::byte* to) const;
   std::vector<StepInfo> steps() const;
   /// The bound plan of the body of `steps()[i]`, where that runs step by step; else null.
   std::shared_ptr<const BoundPlan> body_of(size_t step) const;
@@ -122,6 +134,8 @@ class BoundPlan {
   void place_values();
   void choose_kernels();
   void plan_memory();
+  void list_views();
+  void list_packings();
 
   const Plan& plan_;
   Binding binding_;
@@ -130,7 +144,12 @@ class BoundPlan {
   std::vector<bool> used_;  // by value
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Copy> copies_;
+  std::vector<const TensorType*> view_types_;  // of the operands and results of all steps
+  // Which views show value v: view_of_[first_view_of_[v]] up to first_view_of_[v + 1].
+  std::vector<uint32_t> view_of_, first_view_of_;
   std::vector<TensorType> input_types_, output_types_;
+  std::vector<InputPacking> packings_;
+  std::vector<std::pair<uint32_t, uint32_t>> packed_by_;  // step and which of its packings
   size_t arena_bytes_ = 0;
 };
 
@@ -145,6 +164,9 @@ class Frame {
   void set_input(size_t i, const std::byte* data);
   /// Where output `i` is to be written.
   void set_output(size_t i, std::byte* data);
+  /// Input packings()[i] lies there already packed, for all runs to come; null = to be packed in
+  /// each run.
+  void set_packed(const InputPacking& p, const std::byte* data);
   /// Runs all steps in order. Errors name the step.
   void run(RunContext& context);
 
@@ -153,9 +175,10 @@ class Frame {
 
   const BoundPlan& plan_;
   std::byte* arena_;
-  std::vector<View> views_;  // operands and results of all steps, one after the other
-  std::vector<std::vector<uint32_t>> occurrences_;  // of each value in views_
-  std::vector<std::byte*> data_;                    // of each value
+  std::vector<View> views_;         // operands and results of all steps, one after the other
+  std::vector<std::byte*> data_;    // of each value
+  std::vector<std::byte*> packed_;  // of each packing
+  std::vector<bool> is_packed_;     // not by us
   std::vector<std::byte*> outputs_;
 };
 

@@ -135,11 +135,21 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
   for (const std::string& name : e->variables) inputs.push_back(values->at(name));
 
   const std::shared_ptr<const BoundPlan> plan = e->plan->bind(binding);
-  const auto arena = allocate_aligned(plan->arena_bytes());
-  Frame frame(*plan, arena.get());
+  const ArenaPool::Lease arena(arenas_, plan->arena_bytes());
+  Frame frame(*plan, arena.data());
   for (size_t i = 0; i < inputs.size(); ++i) frame.set_input(i, inputs[i].raw());
+  // In training the weights change after each run, and packing them is part of it.
+  std::vector<std::shared_ptr<const std::byte>> packed;
+  for (const InputPacking& p : plan->packings()) {
+    if (options.training || p.input < e->placeholders.size()) continue;
+    packed.push_back(store_->packed(
+        e->variables[p.input - e->placeholders.size()], inputs[p.input], p.layout, p.bytes,
+        [&](const std::byte* from, std::byte* to) { plan->pack(p, from, to); }));
+    frame.set_packed(p, packed.back().get());
+  }
   std::vector<Tensor> outputs;
-  for (const TensorType& t : plan->output_types()) outputs.emplace_back(t.dtype, t.dims);
+  for (const TensorType& t : plan->output_types())
+    outputs.push_back(Tensor::unset(t.dtype, t.dims));
   for (size_t i = 0; i < outputs.size(); ++i) frame.set_output(i, outputs[i].raw_mutable());
   RunContext context{*team_, options.training, options.seed, options.step};
   frame.run(context);

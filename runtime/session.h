@@ -11,6 +11,7 @@
 
 #include <rondo/autodiff/updaters.h>
 #include <rondo/graph/graph.h>
+#include <rondo/runtime/arena_pool.h>
 #include <rondo/runtime/compile.h>
 #include <rondo/runtime/plan.h>
 #include <rondo/runtime/thread_team.h>
@@ -77,6 +78,7 @@ class Session {
   CompileOptions options_;
   std::shared_ptr<ThreadTeam> team_;
   std::shared_ptr<VariableStore> store_;
+  ArenaPool arenas_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<const Entry>> entries_;
 };

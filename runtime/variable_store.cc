@@ -52,6 +52,27 @@ void VariableStore::commit(const Values& changes) {
   }
   values_ = std::move(next);
   ++version_;
+  for (const auto& [name, tensor] : changes) packed_.erase(name);
+}
+
+std::shared_ptr<const std::byte> VariableStore::packed(
+    const std::string& name, const Tensor& value, std::string_view layout, size_t bytes,
+    const std::function<void(const std::byte* from, std::byte* to)>& pack) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto it = packed_.find(name); it != packed_.end()) {
+      for (const Packed& p : it->second) {
+        if (p.of == value.raw() && p.layout == layout) return p.data;
+      }
+    }
+  }
+  const std::shared_ptr<std::byte> made = allocate_aligned(bytes);
+  pack(value.raw(), made.get());
+  const std::lock_guard lock(mutex_);
+  const auto now = values_->find(name);
+  if (value.is_owned() && now != values_->end() && now->second.raw() == value.raw())
+    packed_[name].push_back({value.raw(), std::string(layout), made});
+  return made;
 }
 
 uint64_t VariableStore::version() const {

@@ -33,6 +33,7 @@ class Compiler {
     }
     if (!place_inputs()) return refuse("an operand is no [B,width] of its state's dtype");
     live_ = live_nodes(body_);
+    count_uses();
     for (const int32_t id : live_) {
       const Node& n = body_.graph.node(id);
       if (n.op != &placeholder_op() && !take(n))
@@ -58,7 +59,16 @@ class Compiler {
     bool computed = false;  // by a group
     bool scalar = false;    // a number, folded into programs
     double number = 0;
+    int move = -1;         // the last one of its stage that it needs
+    bool product = false;  // that is a product, whose sums can begin with something
   };
+
+  void count_uses() {
+    for (const int32_t id : live_) {
+      for (const Value v : body_.graph.node(id).inputs) ++uses_[v];
+    }
+    for (const Value v : body_.outputs) ++uses_[v];
+  }
 
   bool rows_of(Value v, DType dtype) const {
     const ValueType& t = body_.graph.type(v);
@@ -153,7 +163,7 @@ class Compiler {
     if (n.op->name == "matmul") return take_product(n);
     if (n.op->name == "split" || n.op->name == "slice") return take_view(n);
     if (n.op->name == "concat") return take_concat(n);
-    return !n.op->formula.empty() && take_elementwise(n);
+    return take_addend(n) || (!n.op->formula.empty() && take_elementwise(n));
   }
 
   bool take_constant(const Node& n) {
@@ -181,11 +191,37 @@ class Compiler {
     const Value v{n.id, 0};
     const int at = ready(n.inputs[0]);
     const Place y = home_of(v);
-    known_[v] = {y, at, false};
-    stage(at).moves.emplace_back(CellProgram::Product{place_of(n.inputs[0]), y, w->second,
-                                                      n.attributes.flag("transpose_b"),
-                                                      width(n.inputs[0]), width(v)});
+    const Place a = place_of(n.inputs[0]);
+    auto& moves = stage(at).moves;
+    known_[v] = {y, at, false, false, 0, static_cast<int>(moves.size()), true};
+    moves.emplace_back(CellProgram::Product{a, y, w->second, n.attributes.flag("transpose_b"),
+                                            width(n.inputs[0]), width(v)});
     return true;
+  }
+
+  // product + what is there before it: the product's sums begin with that.
+  bool take_addend(const Node& n) {
+    if (n.op->name != "add") return false;
+    for (const auto& [v, addend] :
+         {std::pair(n.inputs[1], n.inputs[0]), std::pair(n.inputs[0], n.inputs[1])}) {
+      const Known k = known_.at(v);
+      const Known& other = known_.at(addend);
+      if (!k.product || uses_.at(v) != 1 || other.scalar || (!other.place && !other.computed))
+        continue;
+      auto& p = std::get<CellProgram::Product>(stage(k.stage).moves[static_cast<size_t>(k.move)]);
+      const bool vector = other.place && (other.place->home == Home::kShared ||
+                                          other.place->home == Home::kConstant);
+      const bool there =
+          ready(addend) < k.stage || (ready(addend) == k.stage && other.move < k.move);
+      if (!there || (vector ? p.bias : p.c)) continue;
+      if ((other.place ? other.place->width : width(addend)) != p.n) continue;
+      (vector ? p.bias : p.c) = place_of(addend);
+      const Value sum{n.id, 0};
+      if (const std::optional<Place> own = y_place(sum)) p.y = *own;
+      known_[sum] = {p.y, k.stage, false, false, 0, k.move, true};
+      return true;
+    }
+    return false;
   }
 
   bool last_axis(const Node& n) const { return axis_index(n.attributes.integer("axis"), 2) == 1; }
@@ -201,8 +237,9 @@ class Compiler {
     }
     for (size_t k = 0; k < n.outputs.size(); ++k) {
       const Value v{n.id, static_cast<int32_t>(k)};
-      known_[v] = {Place{whole.home, whole.index, whole.column + column, width(v)},
-                   ready(n.inputs[0]), false};
+      const int at = ready(n.inputs[0]);
+      known_[v] = {Place{whole.home, whole.index, whole.column + column, width(v)}, at};
+      if (at == known_.at(n.inputs[0]).stage) known_[v].move = known_.at(n.inputs[0]).move;
       column += width(v);
     }
     return true;
@@ -230,7 +267,8 @@ class Compiler {
         stage(at).moves.emplace_back(CellProgram::Copy{place_of(i), to});
       }
     }
-    known_[v] = {whole, at, false};
+    known_[v] = {whole, at};
+    known_[v].move = static_cast<int>(stage(at).moves.size()) - 1;
     return true;
   }
 
@@ -343,6 +381,7 @@ class Compiler {
   std::vector<int32_t> live_;
   std::map<Value, Known> known_;
   std::map<Value, size_t> shared_;
+  std::map<Value, int> uses_;
   std::map<std::pair<int, int64_t>, std::vector<int32_t>>
       members_;  // (stage, width) -> elementwise nodes
 };

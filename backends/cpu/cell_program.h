@@ -36,12 +36,14 @@ struct Place {
 };
 
 struct CellProgram {
-  /// y = a W: `shared` is the index of W among the shared operands.
+  /// y = c + bias + a W: `shared` is the index of W among the shared operands.
   struct Product {
     Place a, y;
     size_t shared = 0;
     bool transposed = false;
     int64_t k = 0, n = 0;
+    std::optional<Place> c = {};     ///< rows that the sums begin with
+    std::optional<Place> bias = {};  ///< the same for all rows
   };
   /// An elementwise program over the columns of a row.
   struct Group {

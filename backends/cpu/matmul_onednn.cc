@@ -12,13 +12,13 @@
 #include <compare>
 #include <map>
 #include <mutex>
-#include <new>
-#include <thread>
+#include <optional>
 #include <utility>
 
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include <rondo/backends/cpu/matmul.h>
+#include <rondo/backends/cpu/scratchpads.h>
 
 // oneDNN's build for GNU OpenMP has no call of its own for this. Weak: another build of oneDNN may
 // bring no OpenMP.
@@ -165,53 +165,29 @@ class OneDnnMatmul final : public PreparedKernel {
  public:
   explicit OneDnnMatmul(const KernelCall& call) : shape_(call), tiles_(shape_, kTileWork, kGrain) {
     const MatmulTiles::Tile last = tiles_.at(shape_, tiles_.count - 1);
+    size_t scratch_bytes = 0;
     for (const int64_t rows : {tiles_.rows, last.rows}) {
       for (const int64_t columns : {tiles_.columns, last.columns}) {
         const MatmulShape& s = shape_;
         primitives_.push_back(primitive(
             {rows, columns, s.k, s.lda(), s.ldb(), s.ldy(), s.transpose_a, s.transpose_b}));
-        scratch_bytes_ = std::max(scratch_bytes_, align_up(primitives_.back()->scratch_bytes));
+        scratch_bytes = std::max(scratch_bytes, primitives_.back()->scratch_bytes);
       }
     }
-    // No more tiles run at a time than there are cores; a larger team waits for a scratchpad.
-    const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
-    scratchpads_ = static_cast<int>(std::min({tiles_.count, cores, int64_t{64}}));
+    pads_.emplace(tiles_.count, scratch_bytes);
   }
 
-  size_t workspace_bytes() const override {
-    return kFlagBytes + scratch_bytes_ * static_cast<size_t>(scratchpads_);
-  }
+  size_t workspace_bytes() const override { return pads_->workspace_bytes(); }
 
   void run(const KernelArgs& args) const override {
-    auto* const free = new (args.workspace) std::atomic<uint64_t>(
-        scratchpads_ == 64 ? ~uint64_t{0} : (uint64_t{1} << scratchpads_) - 1);
+    pads_->prepare(args.workspace);
     for_pieces(args.context.team, tiles_.count, [&](int64_t piece) {
-      const int pad = take(*free);
-      const Give give{*free, pad};
-      run_tile(args, tiles_.at(shape_, piece),
-               args.workspace + kFlagBytes + static_cast<size_t>(pad) * scratch_bytes_);
+      const Scratchpads::Use pad(*pads_, args.workspace);
+      run_tile(args, tiles_.at(shape_, piece), pad.data());
     });
   }
 
  private:
-  static constexpr size_t kFlagBytes = 64;  // one bit for each scratchpad that is free
-
-  static int take(std::atomic<uint64_t>& free) {
-    for (uint64_t f = free.load(std::memory_order_acquire);;) {
-      if (f == 0) {
-        std::this_thread::yield();
-        f = free.load(std::memory_order_acquire);
-      } else if (free.compare_exchange_weak(f, f & (f - 1), std::memory_order_acquire)) {
-        return __builtin_ctzll(f);
-      }
-    }
-  }
-  struct Give {
-    std::atomic<uint64_t>& free;
-    int pad;
-    ~Give() { free.fetch_or(uint64_t{1} << pad, std::memory_order_release); }
-  };
-
   void run_tile(const KernelArgs& args, const MatmulTiles::Tile& t, std::byte* scratch) const {
     const Primitive& p =
         *primitives_[(t.rows != tiles_.rows ? 2U : 0U) + (t.columns != tiles_.columns ? 1U : 0U)];
@@ -226,8 +202,7 @@ class OneDnnMatmul final : public PreparedKernel {
   MatmulTiles tiles_;
   std::vector<std::shared_ptr<const Primitive>>
       primitives_;  // full, last columns, last rows, last of both
-  size_t scratch_bytes_ = 0;
-  int scratchpads_ = 1;
+  std::optional<Scratchpads> pads_;
 };
 
 }  // namespace

@@ -16,8 +16,9 @@ namespace {
 
 using Home = Place::Home;
 
-// Rows that one thread takes through time: by shape alone, so that bits do not depend on the team.
-constexpr int64_t kPieceRows = 8;
+// Rows that one thread takes through time together, so that they share the reading of weights;
+// fewer where there are threads to spare. No row's bits depend on its neighbours.
+constexpr int64_t kMostRows = 32, kFewestRows = 4;
 
 class Recurrent final : public PreparedKernel {
  public:
@@ -31,41 +32,42 @@ class Recurrent final : public PreparedKernel {
     const Dims extent = call.dims("extent");
     steps_ = extent[0];
     rows_ = extent[1];
-    pieces_ = (rows_ + kPieceRows - 1) / kPieceRows;
     for (const CellProgram::Stage& s : program_.stages) {
       for (const auto& m : s.moves) {
         const auto* p = std::get_if<CellProgram::Product>(&m);
         if (p == nullptr) continue;
         products_.push_back(p);
-        offsets_.push_back(take(gemm_.packed_bytes(p->k, p->n, program_.dtype)));
+        packings_.push_back({layout_.first_shared() + p->shared,
+                             gemm_.packed_bytes(p->k, p->n, program_.dtype),
+                             cat("rows", p->k, "x", p->n, p->transposed ? "t" : "")});
       }
       for (const auto& g : s.groups) scratch_ = std::max(scratch_, g.program->scratch_bytes());
     }
     for (const int64_t w : program_.state_widths)
       states_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
-    // Each piece's own memory follows.
-    local_at_ = bytes_;
-    size_t local = 0;
-    for (const int64_t w : program_.buffers) {
-      buffers_.push_back(local);
-      local += align_up(static_cast<size_t>(kPieceRows * w) * element_);
-    }
-    scratch_at_ = local;
-    local_ = local + align_up(scratch_);
-    bytes_ += local_ * static_cast<size_t>(pieces_);
+    for (const int64_t w : program_.buffers)
+      buffers_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
+    scratch_ = align_up(scratch_);
+    scratch_at_ = take(scratch_ * static_cast<size_t>(parts_of(rows_, kFewestRows)));
   }
 
   size_t workspace_bytes() const override { return bytes_; }
+  std::span<const Packing> packings() const override { return packings_; }
+  void pack(size_t i, const View& from, std::byte* to) const override {
+    const CellProgram::Product& p = *products_[i];
+    gemm_.pack(from.data, p.transposed ? p.k : p.n, p.k, p.n, p.transposed, to);
+  }
 
   void run(const KernelArgs& args) const override {
-    for (size_t i = 0; i < products_.size(); ++i) {
-      const CellProgram::Product& p = *products_[i];
-      gemm_.pack(args.in[layout_.first_shared() + p.shared].data, p.k, p.n, p.transposed,
-                 args.workspace + offsets_[i]);
-    }
     for (size_t i = 0; i < states_.size(); ++i)
       std::memcpy(args.workspace + states_[i], args.in[i].data, args.call.in[i].bytes());
-    for_pieces(args.context.team, pieces_, [&](int64_t piece) { Piece(*this, args, piece).run(); });
+    const int64_t each =
+        std::clamp(parts_of(rows_, args.context.team.size()), kFewestRows, kMostRows);
+    const int64_t pieces = parts_of(rows_, each);
+    for_pieces(args.context.team, pieces, [&](int64_t piece) {
+      const int64_t first = rows_ * piece / pieces;
+      Piece(*this, args, piece, first, rows_ * (piece + 1) / pieces - first).run();
+    });
     for (size_t i = 0; i < layout_.states; ++i) {
       const View& f = args.out[layout_.final_of(i)];
       if (f) std::memcpy(f.data, args.workspace + states_[i], args.call.in[i].bytes());
@@ -73,6 +75,7 @@ class Recurrent final : public PreparedKernel {
   }
 
  private:
+  static int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
   size_t take(size_t n) {
     const size_t at = bytes_;
     bytes_ += align_up(n);
@@ -82,12 +85,12 @@ class Recurrent final : public PreparedKernel {
   // Some rows, through all of time.
   class Piece {
    public:
-    Piece(const Recurrent& k, const KernelArgs& args, int64_t piece)
+    Piece(const Recurrent& k, const KernelArgs& args, int64_t piece, int64_t first, int64_t count)
         : k_(k),
           args_(args),
-          local_(args.workspace + k.local_at_ + k.local_ * static_cast<size_t>(piece)),
-          first_(piece * kPieceRows),
-          count_(std::min(kPieceRows, k.rows_ - first_)) {}
+          scratch_(args.workspace + k.scratch_at_ + k.scratch_ * static_cast<size_t>(piece)),
+          first_(first),
+          count_(count) {}
 
     void run() {
       read_windows();
@@ -168,8 +171,9 @@ class Recurrent final : public PreparedKernel {
         case Home::kConstant:
           return const_cast<std::byte*>(p.constant) + column;
         default:
-          return local_ + k_.buffers_[p.index] +
-                 static_cast<size_t>(i * k_.program_.buffers[p.index]) * k_.element_ + column;
+          return args_.workspace + k_.buffers_[p.index] +
+                 static_cast<size_t>((first_ + i) * k_.program_.buffers[p.index]) * k_.element_ +
+                 column;
       }
     }
     std::byte* state(size_t i, int64_t row) const {
@@ -182,7 +186,25 @@ class Recurrent final : public PreparedKernel {
         std::memcpy(at(to, i), at(from, i), static_cast<size_t>(to.width) * size(to));
     }
 
+    // What the groups of this step write and the next step reads arrives while products run.
+    void fetch_ahead() const {
+      const auto rows = [&](const View& v, int64_t t, auto touch) {
+        if (!v || t < 0 || t >= k_.steps_) return;
+        constexpr size_t kLine = 64;
+        const size_t row = row_bytes(*v.type, 2);
+        const std::byte* const from = v.data + static_cast<size_t>(t * k_.rows_ + first_) * row;
+        for (size_t at = 0; at < row * static_cast<size_t>(count_); at += kLine) touch(from + at);
+      };
+      const RecurrenceLayout& l = k_.layout_;
+      const int64_t next = k_.reverse_ ? t_ - 1 : t_ + 1;
+      for (size_t i = 0; i < l.xs; ++i)
+        rows(args_.in[l.first_x() + i], next, [](const void* p) { __builtin_prefetch(p, 0, 2); });
+      for (size_t i = 0; i < l.ys; ++i)
+        rows(args_.out[i], t_, [](const void* p) { __builtin_prefetch(p, 1, 2); });
+    }
+
     void step() {
+      fetch_ahead();
       for (size_t s = 0; s < k_.layout_.states; ++s) {
         const View& v = args_.out[k_.layout_.trajectory_of(s)];
         const auto row = static_cast<size_t>(k_.program_.state_widths[s]) * k_.element_;
@@ -197,7 +219,7 @@ class Recurrent final : public PreparedKernel {
           if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
             copy(c->from, c->to);
           } else {
-            multiply(std::get<CellProgram::Product>(m), k_.offsets_[product++]);
+            multiply(std::get<CellProgram::Product>(m), args_.packed[product++]);
           }
         }
         for (const CellProgram::Group& g : s.groups) evaluate(g);
@@ -209,18 +231,20 @@ class Recurrent final : public PreparedKernel {
       }
     }
 
-    void multiply(const CellProgram::Product& p, size_t packed) const {
-      const void* a[kPieceRows];
-      void* y[kPieceRows];
+    void multiply(const CellProgram::Product& p, const std::byte* packed) const {
+      const void *a[kMostRows], *c[kMostRows];
+      void* y[kMostRows];
       for (int64_t i = 0; i < active_count_; ++i) {
         a[i] = at(p.a, i);
         y[i] = at(p.y, i);
+        if (p.c) c[i] = at(*p.c, i);
       }
-      k_.gemm_.run(a, active_count_, p.k, args_.workspace + packed, p.n, y);
+      k_.gemm_.run({a, 1, y, p.c ? c : nullptr, p.bias ? at(*p.bias, 0) : nullptr, active_count_},
+                   p.k, packed, p.n);
     }
 
     void evaluate(const CellProgram::Group& g) const {
-      TileProgram::Frame frame(*g.program, local_ + k_.scratch_at_);
+      TileProgram::Frame frame(*g.program, scratch_);
       const int64_t tile = g.program->tile();
       for (int64_t i = 0; i < active_count_; ++i) {
         for (int64_t c = 0; c < g.width; c += tile) {
@@ -236,11 +260,11 @@ class Recurrent final : public PreparedKernel {
 
     const Recurrent& k_;
     const KernelArgs& args_;
-    std::byte* local_;
+    std::byte* scratch_;
     int64_t first_, count_;
     int64_t t_ = 0;
-    int64_t begin_[kPieceRows] = {}, end_[kPieceRows] = {};
-    int64_t active_[kPieceRows] = {};
+    int64_t begin_[kMostRows] = {}, end_[kMostRows] = {};
+    int64_t active_[kMostRows] = {};
     int64_t active_count_ = 0;
   };
 
@@ -250,10 +274,11 @@ class Recurrent final : public PreparedKernel {
   size_t element_;
   bool reverse_;
   std::string title_;  // for errors
-  int64_t steps_ = 0, rows_ = 0, pieces_ = 0;
-  size_t bytes_ = 0, local_at_ = 0, local_ = 0, scratch_ = 0, scratch_at_ = 0;
+  int64_t steps_ = 0, rows_ = 0;
+  size_t bytes_ = 0, scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;
-  std::vector<size_t> offsets_, states_, buffers_;
+  std::vector<Packing> packings_;  // of their matrices
+  std::vector<size_t> states_, buffers_;
 };
 
 }  // namespace

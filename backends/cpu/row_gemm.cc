@@ -23,50 +23,119 @@ int64_t block_columns() {
   return kVectors * static_cast<int64_t>(hn::Lanes(hn::ScalableTag<T>()));
 }
 
+// Squares of one 16-byte vector a side.
 template <class T>
-void pack(const void* w, int64_t k, int64_t n, bool transposed, void* packed) {
+constexpr int64_t kSquare = 16 / static_cast<int64_t>(sizeof(T));
+
+HWY_INLINE void turn_square(const float* from, int64_t stride, float* to, int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  const auto a = hn::LoadU(d, from), b = hn::LoadU(d, from + stride);
+  const auto c = hn::LoadU(d, from + 2 * stride), e = hn::LoadU(d, from + 3 * stride);
+  const auto ab = hn::InterleaveLower(d, a, b), ce = hn::InterleaveLower(d, c, e);
+  const auto ab_up = hn::InterleaveUpper(d, a, b), ce_up = hn::InterleaveUpper(d, c, e);
+  hn::StoreU(hn::ConcatLowerLower(d, ce, ab), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, ce, ab), d, to + to_stride);
+  hn::StoreU(hn::ConcatLowerLower(d, ce_up, ab_up), d, to + 2 * to_stride);
+  hn::StoreU(hn::ConcatUpperUpper(d, ce_up, ab_up), d, to + 3 * to_stride);
+}
+HWY_INLINE void turn_square(const double* from, int64_t stride, double* to, int64_t to_stride) {
+  const hn::FixedTag<double, 2> d;
+  const auto a = hn::LoadU(d, from), b = hn::LoadU(d, from + stride);
+  hn::StoreU(hn::ConcatLowerLower(d, b, a), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, b, a), d, to + to_stride);
+}
+
+// A block of columns is contiguous in w, or, where w is transposed, a few of its rows.
+template <class T>
+void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, void* packed) {
   const T* const from = static_cast<const T*>(w);
   T* to = static_cast<T*>(packed);
   const int64_t block = block_columns<T>();
-  for (int64_t b = 0; b < n; b += block) {
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t j = b; j < b + block; ++j)
-        *to++ = j >= n ? T{0} : transposed ? from[j * k + i] : from[i * n + j];
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  constexpr int64_t kSide = kSquare<T>, kStrip = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t b = 0; b < n; b += block, to += block * k) {
+    const int64_t columns = std::min(block, n - b);
+    if (columns < block) std::fill_n(to, block * k, T{0});
+    if (!transposed) {
+      for (int64_t i = 0; i < k; ++i) {
+        const T* const row = from + i * stride + b;
+        int64_t j = 0;
+        for (; j + lanes <= columns; j += lanes)
+          hn::Store(hn::LoadU(d, row + j), d, to + i * block + j);
+        for (; j < columns; ++j) to[i * block + j] = row[j];
+      }
+      continue;
+    }
+    for (int64_t i0 = 0; i0 < k; i0 += kStrip) {  // of k: what a line of w holds
+      const int64_t strip = std::min(kStrip, k - i0);
+      for (int64_t j = 0; j < columns; j += kSide) {
+        const T* const rows = from + (b + j) * stride + i0;
+        T* const out = to + i0 * block + j;
+        int64_t i = 0;
+        if (j + kSide <= columns) {
+          for (; i + kSide <= strip; i += kSide)
+            turn_square(rows + i, stride, out + i * block, block);
+        }
+        for (; i < strip; ++i) {
+          for (int64_t c = 0; c < std::min(kSide, columns - j); ++c)
+            out[i * block + c] = rows[c * stride + i];
+        }
+      }
     }
   }
 }
 
-// Its small loops must be unrolled, or the sums are kept in memory: a quarter of the speed.
-template <class T, int64_t R>
-HWY_INLINE void rows_by_block(const void* const* a, int64_t k, const T* w, int64_t first, int64_t n,
-                              void* const* y) {
+template <class D>
+HWY_INLINE hn::Vec<D> load_some(D d, const hn::TFromD<D>* from, int64_t count) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  if (count >= lanes) return hn::LoadU(d, from);
+  return count > 0 ? hn::LoadN(d, from, static_cast<size_t>(count)) : hn::Zero(d);
+}
+
+// R rows by S blocks of columns, which lie one panel apart. Its small loops must be unrolled, or
+// the sums are kept in memory: a quarter of the speed.
+template <class T, int64_t R, int64_t S>
+HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w, int64_t first,
+                     int64_t n) {
+  constexpr int64_t kWide = S * kVectors;
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t panel = kVectors * lanes * k;
   const T* rows[R];
 #pragma GCC unroll 8
-  for (int64_t r = 0; r < R; ++r) rows[r] = static_cast<const T*>(a[r]);
-  hn::Vec<decltype(d)> sum[R][kVectors];
-#pragma GCC unroll 8
-  for (int64_t r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
-  }
-  for (int64_t i = 0; i < k; ++i, w += kVectors * lanes) {
-    hn::Vec<decltype(d)> column[kVectors];
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kVectors; ++v) column[v] = hn::Load(d, w + v * lanes);
+  for (int64_t r = 0; r < R; ++r) rows[r] = static_cast<const T*>(g.a[first_row + r]);
+  hn::Vec<decltype(d)> sum[R][kWide];
+#pragma GCC unroll 16
+  for (int64_t v = 0; v < kWide; ++v) {
+    const int64_t at = first + v * lanes;
+    const auto bias =
+        g.bias == nullptr ? hn::Zero(d) : load_some(d, static_cast<const T*>(g.bias) + at, n - at);
 #pragma GCC unroll 8
     for (int64_t r = 0; r < R; ++r) {
-      const auto x = hn::Set(d, rows[r][i]);
+      sum[r][v] =
+          g.c == nullptr
+              ? bias
+              : hn::Add(bias, load_some(d, static_cast<const T*>(g.c[first_row + r]) + at, n - at));
+    }
+  }
+  for (int64_t i = 0, at = 0; i < k; ++i, at += g.a_step, w += kVectors * lanes) {
+    hn::Vec<decltype(d)> column[kWide];
+#pragma GCC unroll 16
+    for (int64_t v = 0; v < kWide; ++v)
+      column[v] = hn::Load(d, w + v / kVectors * panel + v % kVectors * lanes);
 #pragma GCC unroll 8
-      for (int64_t v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(x, column[v], sum[r][v]);
+    for (int64_t r = 0; r < R; ++r) {
+      const auto x = hn::Set(d, rows[r][at]);
+#pragma GCC unroll 16
+      for (int64_t v = 0; v < kWide; ++v) sum[r][v] = hn::MulAdd(x, column[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
   for (int64_t r = 0; r < R; ++r) {
-    T* const out = static_cast<T*>(y[r]) + first;
-#pragma GCC unroll 8
-    for (int64_t v = 0; v < kVectors; ++v) {
+    T* const out = static_cast<T*>(g.y[first_row + r]) + first;
+#pragma GCC unroll 16
+    for (int64_t v = 0; v < kWide; ++v) {
       const int64_t left = n - first - v * lanes;
       if (left >= lanes) {
         hn::StoreU(sum[r][v], d, out + v * lanes);
@@ -77,35 +146,38 @@ HWY_INLINE void rows_by_block(const void* const* a, int64_t k, const T* w, int64
   }
 }
 
-template <class T>
-void run(const void* const* a, int64_t rows, int64_t k, const void* packed, int64_t n,
-         void* const* y) {
-  const int64_t block = block_columns<T>();
-  // Blocks outside, rows inside: a block of W stays in L1 for all rows.
-  for (int64_t first = 0; first < n; first += block) {
-    const T* const w = static_cast<const T*>(packed) + first * k;
-    int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) rows_by_block<T, kRows>(a + r, k, w, first, n, y + r);
-    switch (rows - r) {
-      case 5:
-        rows_by_block<T, 5>(a + r, k, w, first, n, y + r);
-        break;
-      case 4:
-        rows_by_block<T, 4>(a + r, k, w, first, n, y + r);
-        break;
-      case 3:
-        rows_by_block<T, 3>(a + r, k, w, first, n, y + r);
-        break;
-      case 2:
-        rows_by_block<T, 2>(a + r, k, w, first, n, y + r);
-        break;
-      case 1:
-        rows_by_block<T, 1>(a + r, k, w, first, n, y + r);
-        break;
-      default:
-        break;
+// The rows of one or two blocks, in tiles of even height: one of two rows alone would wait for its
+// own sums, so that few rows take two blocks at once.
+template <class T, int64_t S>
+HWY_INLINE void block_of_all_rows(const GemmRows& g, int64_t k, const T* w, int64_t first,
+                                  int64_t n) {
+  constexpr int64_t kHighest = S == 1 ? kRows : 2;
+  const int64_t tiles = (g.rows + kHighest - 1) / kHighest;
+  int64_t r = 0;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t rows = (g.rows - r + tiles - t - 1) / (tiles - t);
+    if constexpr (S == 1) {
+      if (rows == 6) tile<T, 6, S>(g, r, k, w, first, n);
+      if (rows == 5) tile<T, 5, S>(g, r, k, w, first, n);
+      if (rows == 4) tile<T, 4, S>(g, r, k, w, first, n);
+      if (rows == 3) tile<T, 3, S>(g, r, k, w, first, n);
     }
+    if (rows == 2) tile<T, 2, S>(g, r, k, w, first, n);
+    if (rows == 1) tile<T, 1, S>(g, r, k, w, first, n);
+    r += rows;
   }
+}
+
+template <class T>
+void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
+  const int64_t block = block_columns<T>();
+  // Blocks outside, rows inside: a block of W stays in the cache for all rows.
+  int64_t first = 0;
+  const auto panel = [&] { return static_cast<const T*>(packed) + first * k; };
+  if (g.rows <= 2) {
+    for (; first + block < n; first += 2 * block) block_of_all_rows<T, 2>(g, k, panel(), first, n);
+  }
+  for (; first < n; first += block) block_of_all_rows<T, 1>(g, k, panel(), first, n);
 }
 
 const RowGemm* f32_gemm() {

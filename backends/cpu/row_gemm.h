@@ -1,5 +1,5 @@
-// Products of a few rows with a resident matrix: y_i = a_i W, the heart of a recurrent step. W is
-// packed once a run.
+// Products of a few rows with a resident matrix: y_i = c_i + bias + a_i W, the heart of a recurrent
+// step. W is packed once a run.
 //
 // Each element is a chain of fused multiply-adds in the order of k, so its bits depend neither on
 // how many rows are worked on together nor on who works on them.
@@ -12,16 +12,25 @@
 
 namespace rondo::cpu {
 
+/// The rows of one product.
+struct GemmRows {
+  const void* const* a;  ///< [rows] of k elements,
+  int64_t a_step;        ///< which lie so many elements apart
+  void* const* y;        ///< [rows] of n elements
+  const void* const* c;  ///< [rows] of n elements to begin with; null: zeros
+  const void* bias;      ///< n elements, the same for all rows; null: none
+  int64_t rows;
+};
+
 /// The code of one instruction set for f32 or f64.
 struct RowGemm {
   /// Columns of a packed block.
   int64_t block;
-  /// Packs w [k,n] (or, when transposed, w [n,k]) into packed_bytes(k, n) of 64-byte aligned
-  /// memory.
-  void (*pack)(const void* w, int64_t k, int64_t n, bool transposed, void* packed);
-  /// y[i][0..n) = a[i][0..k) W for each i < rows.
-  void (*run)(const void* const* a, int64_t rows, int64_t k, const void* packed, int64_t n,
-              void* const* y);
+  /// Packs w [k,n] (or, when transposed, w [n,k]), whose rows lie `stride` elements apart, into
+  /// packed_bytes(k, n) of 64-byte aligned memory.
+  void (*pack)(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, void* packed);
+  /// y[i][0..n) = c[i][0..n) + bias[0..n) + a[i][0..k) W for each i < rows. y may be c.
+  void (*run)(const GemmRows& rows, int64_t k, const void* packed, int64_t n);
 
   size_t packed_bytes(int64_t k, int64_t n, DType t) const {
     return static_cast<size_t>((n + block - 1) / block * block * k) * size_of(t);

@@ -14,6 +14,7 @@ void add_elementwise(std::vector<Kernel>& rows);
 void add_fused(std::vector<Kernel>& rows);
 void add_matmul_onednn(std::vector<Kernel>& rows);
 void add_matmul_eigen(std::vector<Kernel>& rows);
+void add_matmul_packed(std::vector<Kernel>& rows);
 void add_reduce(std::vector<Kernel>& rows);
 void add_order(std::vector<Kernel>& rows);
 void add_shape(std::vector<Kernel>& rows);

@@ -1,0 +1,110 @@
+// Products on the recurrent engine's own code (row_gemm.h): a piece of y packs the columns of b
+// that it needs, a cacheful of k at a time. For products of many rows, which share the packing.
+//
+// Each element is one chain of fused multiply-adds in the order of k, the same as in the engine.
+#include <algorithm>
+#include <array>
+
+#include <rondo/backends/cpu/matmul.h>
+#include <rondo/backends/cpu/row_gemm.h>
+#include <rondo/backends/cpu/rows.h>
+#include <rondo/backends/cpu/scratchpads.h>
+
+namespace rondo::cpu {
+namespace {
+
+// A piece's block of b, kDepth x kColumns, stays in the second cache.
+constexpr int64_t kDepth = 256, kColumns = 256, kMostRows = 1024;
+// Fewer rows than this do not pay for the packing, nor smaller products for the pieces.
+constexpr int64_t kLeastRows = 40, kLeastWork = 1 << 15;
+constexpr double kCost = 0.5, kCostOfFewRows = 5;
+
+int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
+
+class PackedMatmul final : public PreparedKernel {
+ public:
+  explicit PackedMatmul(const KernelCall& call)
+      : shape_(call),
+        type_(call.in[0].dtype),
+        gemm_(row_gemm(type_)),
+        down_(parts_of(shape_.m, kMostRows)),
+        across_(parts_of(shape_.n, kColumns)),
+        blocks_(
+            shape_.batches * down_ * across_,
+            gemm_.packed_bytes(std::min(shape_.k, kDepth), std::min(shape_.n, kColumns), type_)) {}
+
+  size_t workspace_bytes() const override { return blocks_.workspace_bytes(); }
+
+  void run(const KernelArgs& args) const override {
+    blocks_.prepare(args.workspace);
+    for_pieces(args.context.team, shape_.batches * down_ * across_, [&](int64_t piece) {
+      const Scratchpads::Use block(blocks_, args.workspace);
+      run_piece(args, piece / across_ / down_, piece / across_ % down_, piece % across_,
+                block.data());
+    });
+  }
+
+ private:
+  // Of `parts` parts of a length, in multiples of `grain`: where part `i` begins.
+  static int64_t begin_of(int64_t i, int64_t parts, int64_t length, int64_t grain) {
+    return std::min(length, (length * i / parts + grain - 1) / grain * grain);
+  }
+
+  void run_piece(const KernelArgs& args, int64_t batch, int64_t down, int64_t across,
+                 std::byte* block) const {
+    const MatmulShape& s = shape_;
+    const size_t element = size_of(type_);
+    const int64_t row = begin_of(down, down_, s.m, 1);
+    const int64_t rows = begin_of(down + 1, down_, s.m, 1) - row;
+    const int64_t column = begin_of(across, across_, s.n, gemm_.block);
+    const int64_t columns = begin_of(across + 1, across_, s.n, gemm_.block) - column;
+    if (rows == 0 || columns == 0) return;
+    const std::byte* const a = args.in[0].data + static_cast<size_t>(s.a_at(batch, row)) * element;
+    const std::byte* const b =
+        args.in[1].data + static_cast<size_t>(s.b_at(batch, column)) * element;
+    std::byte* const y =
+        args.out[0].data + static_cast<size_t>(s.y_at(batch, row, column)) * element;
+    std::array<const void*, kMostRows> from;
+    std::array<void*, kMostRows> to;
+    for (int64_t r = 0; r < rows; ++r)
+      to[static_cast<size_t>(r)] = y + static_cast<size_t>(r * s.ldy()) * element;
+    const int64_t a_row = s.transpose_a ? 1 : s.lda(), a_step = s.transpose_a ? s.lda() : 1;
+    const int64_t b_row = s.transpose_b ? 1 : s.ldb();
+    const int64_t blocks = std::max<int64_t>(1, parts_of(s.k, kDepth));
+    for (int64_t i = 0; i < blocks; ++i) {
+      const int64_t k = begin_of(i, blocks, s.k, 1);
+      const int64_t depth = begin_of(i + 1, blocks, s.k, 1) - k;
+      for (int64_t r = 0; r < rows; ++r)
+        from[static_cast<size_t>(r)] = a + static_cast<size_t>(r * a_row + k * a_step) * element;
+      gemm_.pack(b + static_cast<size_t>(k * b_row) * element, s.ldb(), depth, columns,
+                 s.transpose_b, block);
+      gemm_.run({from.data(), a_step, to.data(), i == 0 ? nullptr : to.data(), nullptr, rows},
+                depth, block, columns);
+    }
+  }
+
+  MatmulShape shape_;
+  DType type_;
+  const RowGemm& gemm_;
+  int64_t down_, across_;  // pieces of one batch
+  Scratchpads blocks_;     // of b
+};
+
+}  // namespace
+
+void add_matmul_packed(std::vector<Kernel>& rows) {
+  rows.push_back(
+      {.name = "cpu.matmul.packed",
+       .op = "matmul",
+       .note =
+           cat("the recurrent engine's products; worth the packing from ", kLeastRows, " rows on"),
+       .supports = [](const KernelCall& call) { return all_of_type(call, {f32, f64}); },
+       .prepare = [](const KernelCall& call) { return std::make_unique<PackedMatmul>(call); },
+       .cost_of =
+           [](const KernelCall& call) {
+             const MatmulShape s(call);
+             return s.m >= kLeastRows && s.m * s.n * s.k >= kLeastWork ? kCost : kCostOfFewRows;
+           }});
+}
+
+}  // namespace rondo::cpu

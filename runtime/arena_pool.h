@@ -1,0 +1,48 @@
+// Memory of runs, kept from one run to the next: fresh pages cost more than many a step. A run has
+// an arena for itself; as many are kept as ran at the same time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace rondo {
+
+class ArenaPool {
+  struct Arena {
+    std::shared_ptr<std::byte> memory;
+    size_t bytes = 0;
+  };
+
+ public:
+  /// An arena while it lives.
+  class Lease {
+   public:
+    Lease(ArenaPool& pool, size_t bytes) : pool_(pool), arena_(pool.take(bytes)) {}
+    ~Lease() { pool_.give_back(std::move(arena_)); }
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    /// 64-byte aligned.
+    std::byte* data() const { return arena_.memory.get(); }
+
+   private:
+    ArenaPool& pool_;
+    Arena arena_;
+  };
+
+  /// What no run uses at the moment.
+  size_t idle_bytes() const;
+
+ private:
+  Arena take(size_t bytes);
+  void give_back(Arena a) noexcept;
+
+  mutable std::mutex mutex_;
+  std::vector<Arena> idle_;
+  // The largest arena that was asked for lately: what is far larger goes.
+  size_t runs_ = 0, largest_ = 0, largest_before_ = 0;
+};
+
+}  // namespace rondo
