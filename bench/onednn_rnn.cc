@@ -2,9 +2,6 @@
 // the peer "oneDNN" of bench/compare.py. Written as one would who wants its speed: primitives made
 // once, layouts of its own choice, nothing allocated in a run. In training weights count as new:
 // every run brings them into the primitives' layouts, and the gradients out of them.
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -14,7 +11,9 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <sched.h>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -199,10 +198,10 @@ Description forward_of(const dnnl::engine& engine, const Task& t, dnnl_prop_kind
   dnnl_status_t s = dnnl_unimplemented;
   switch (t.cell.family) {
     case Family::lstm:
-      s = dnnl_lstm_forward_primitive_desc_create(
-          &r, e, kind, t.way(), get(d.src), get(d.src_h), get(d.src_c), get(d.wx), get(d.wh),
-          get(d.peephole), nullptr, get(d.bias), get(d.dst), get(d.dst_h), get(d.dst_c), kFlags,
-          nullptr);
+      s = dnnl_lstm_forward_primitive_desc_create(&r, e, kind, t.way(), get(d.src), get(d.src_h),
+                                                  get(d.src_c), get(d.wx), get(d.wh),
+                                                  get(d.peephole), nullptr, get(d.bias), get(d.dst),
+                                                  get(d.dst_h), get(d.dst_c), kFlags, nullptr);
       break;
     case Family::gru:
     case Family::lbr_gru:
@@ -431,8 +430,7 @@ class Network {
     if (t.ragged && t.type() == Type::f32) clear_padding(x);
     int64_t width = t.input;
     for (int64_t l = 0; l < t.layers; l += one_primitive ? t.layers : 1) {
-      parts_.push_back(
-          std::make_unique<Part>(on, t, one_primitive ? t.layers : 1, width, kind, x));
+      parts_.push_back(std::make_unique<Part>(on, t, one_primitive ? t.layers : 1, width, kind, x));
       x = parts_.back()->dst();
       width = t.directions * t.hidden;
     }
@@ -574,8 +572,7 @@ std::unique_ptr<Network> best_network(Machine& on, const Task& t, std::string& p
                                    std::pair{"training", dnnl_forward_training}}) {
     if (t.path != "best" && t.path != name) continue;
     std::unique_ptr<Network> n = network(kind);
-    const double ms =
-        t.path == "best" ? times_of([&] { n->run(); }, t.min_time / 8, 1).median : 0;
+    const double ms = t.path == "best" ? times_of([&] { n->run(); }, t.min_time / 8, 1).median : 0;
     if (best && ms >= least) continue;
     best = std::move(n);
     least = ms;
@@ -587,8 +584,9 @@ std::unique_ptr<Network> best_network(Machine& on, const Task& t, std::string& p
 int bench(const Task& t) {
   const dnnl_version_t& v = *dnnl_version();
   if (dnnl::engine::get_count(dnnl::engine::kind::cpu) == 0)
-    refuse("this oneDNN finds no CPU; one built with SYCL wants an OpenCL runtime "
-           "(OCL_ICD_FILENAMES)");
+    refuse(
+        "this oneDNN finds no CPU; one built with SYCL wants an OpenCL runtime "
+        "(OCL_ICD_FILENAMES)");
   Machine on;
   std::string path;
   const std::unique_ptr<Network> n = best_network(on, t, path);

@@ -56,10 +56,14 @@ CELLS = {"lstm_peephole": (lstm_peephole, 2), "lstm_layer_norm": (lstm_layer_nor
 
 
 class Loop(nn.Module):
-    """A cell over time, as one writes it: what does not depend on the state in one product before the loop."""
+    """A cell over time, as one writes it: what does not depend on the state in one product before the loop.
 
-    def __init__(self, cell, inputs, hidden):
+    Most loops read x[t]; its gradient is as large as x, in every step. Those who know that take x apart before the loop.
+    """
+
+    def __init__(self, cell, inputs, hidden, unbound):
         super().__init__()
+        self.unbound = unbound
         self.step, self.states = CELLS[cell]
         self.hidden = hidden
         gates = GATES[cell] * hidden
@@ -76,9 +80,12 @@ class Loop(nn.Module):
 
     def forward(self, x):
         state = tuple(x.new_zeros(x.shape[1], self.hidden) for _ in range(self.states))
+        zs, xs = self.input(x), x
+        if self.unbound:
+            zs, xs = zs.unbind(0), xs.unbind(0)
         outputs = []
-        for z, xt in zip(self.input(x), x):
-            y, state = self.step(self, z, xt, state)
+        for t in range(len(xs)):
+            y, state = self.step(self, zs[t], xs[t], state)
             outputs.append(y)
         return torch.stack(outputs)
 
@@ -112,12 +119,15 @@ class First(nn.Module):
 
 def network(task, peer):
     if task.cell in LAYERS:
+        if peer.endswith("unbound"):
+            raise NotOffered("it has a layer of its own: nothing to write a loop for")
         kind, more = LAYERS[task.cell]
         layer = kind(task.input, task.hidden, task.layers, bidirectional=task.bidirectional, **more)
         return Rows(layer, task, peer != "torch_padded") if task.ragged else First(layer)
     if task.ragged or task.bidirectional:
         raise NotOffered("a loop of one's own has neither lengths nor directions here")
-    return nn.Sequential(*[Loop(task.cell, n, task.hidden) for n in task.layer_inputs()])
+    unbound = peer.endswith("unbound")
+    return nn.Sequential(*[Loop(task.cell, n, task.hidden, unbound) for n in task.layer_inputs()])
 
 
 def prepare(task, peer):
@@ -130,7 +140,7 @@ def prepare(task, peer):
     net = network(task, peer).to(dtype)
     x = torch.randn(task.time, task.batch, task.input, dtype=dtype)
     parameters = list(net.parameters())
-    forward = torch.compile(net) if peer == "torch_compile" else net
+    forward = torch.compile(net) if peer.startswith("torch_compile") else net
     if not task.train:
 
         def run():

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Times one workload on a library that one would use instead, with the arguments and in the units of `rondo bench --json`.
 
-    peers.py CELL --peer torch|torch_padded|torch_compile|onnxruntime|jax --time T --batch B --input I --hidden H ...
-    peers.py --versions      which of them this Python has
+    peers.py CELL --peer PEER --time T --batch B --input I --hidden H ...
+    peers.py --versions      the peers, and which of them this Python has
 
 torch takes rows of different lengths packed, torch_padded as a rectangle whose padding is masked. A cell that a library has not is
-written the way its users write one. What a peer does not offer ends with status 3. How to install them: docs/performance.md.
+written the way its users write one: in torch a loop over x[t], or (_unbound) over what x.unbind() gives, which is quicker.
+What a peer does not offer ends with status 3. How to install them: docs/performance.md.
 """
 
 import importlib
@@ -19,7 +20,9 @@ import workload
 MODULES = {
     "torch": ("peer_torch", ["torch"]),
     "torch_padded": ("peer_torch", ["torch"]),
+    "torch_unbound": ("peer_torch", ["torch"]),
     "torch_compile": ("peer_torch", ["torch"]),
+    "torch_compile_unbound": ("peer_torch", ["torch"]),
     "onnxruntime": ("peer_onnxruntime", ["onnxruntime", "onnx"]),
     "jax": ("peer_jax", ["jax"]),
 }
