@@ -74,10 +74,24 @@ struct Task {
   std::exit(2);
 }
 
+std::string runtime_name(unsigned runtime) {
+  switch (runtime) {
+    case DNNL_RUNTIME_SEQ:
+      return "sequential";
+    case DNNL_RUNTIME_OMP:
+      return "OpenMP";
+    case DNNL_RUNTIME_TBB:
+      return "TBB";
+    default:
+      return runtime == DNNL_RUNTIME_SYCL ? "SYCL" : "another runtime";
+  }
+}
+
 constexpr const char* kUsage =
     "usage: rondo_bench_onednn CELL --time T --batch B --input I --hidden H [--layers L]\n"
     "  [--bidirectional] [--mode infer|train|stream] [--dtype f32|bf16] [--lengths full|ragged]\n"
-    "  [--threads N] [--min-time S] [--path best|inference|training] [--json]\n"
+    "  [--threads N] [--min-time S] [--path best|inference|training] [--json]\n       "
+    "rondo_bench_onednn --version\n"
     "CELL: lstm lstm_peephole gru gru_reset_before rnn_tanh rnn_relu. --lengths ragged runs the\n"
     "whole rectangle and clears what is past each row's end. --path: which forward pass infers.";
 
@@ -102,6 +116,12 @@ Task parse(int argc, char** argv) {
     const std::string a = argv[i];
     if (a == "--help") {
       std::puts(kUsage);
+      std::exit(0);
+    }
+    if (a == "--version") {
+      const dnnl_version_t& v = *dnnl_version();
+      std::printf("%d.%d.%d (%s)\n", v.major, v.minor, v.patch,
+                  runtime_name(v.cpu_runtime).c_str());
       std::exit(0);
     }
     if (a == "--json") continue;
@@ -518,19 +538,6 @@ double flops(const Task& t) {
     per_row += static_cast<double>(t.directions * (in + t.hidden) * t.cell.gates * t.hidden);
   }
   return 2 * rows * per_row * (t.train() ? 3 : 1);
-}
-
-std::string runtime_name(unsigned runtime) {
-  switch (runtime) {
-    case DNNL_RUNTIME_SEQ:
-      return "sequential";
-    case DNNL_RUNTIME_OMP:
-      return "OpenMP";
-    case DNNL_RUNTIME_TBB:
-      return "TBB";
-    default:
-      return runtime == DNNL_RUNTIME_SYCL ? "SYCL" : "another runtime";
-  }
 }
 
 // Threads are counted by what the process may use, and by OpenMP's variable, which is read when

@@ -71,13 +71,14 @@ class Workload:
         recurrent = 0 if self.cell == "sru" else unit * self.hidden * self.layers
         return (recurrent * (2 if self.train else 1), (unit * sum(self.layer_inputs()) + recurrent) * (3 if self.train else 1))
 
-    def weight_bytes(self):
-        """Of one layer's recurrent weights, which every step reads."""
+    def step_bytes(self):
+        """Of weights that every step reads: one layer's recurrent ones and, where x comes a step at a time, those of x too."""
         size = {"f32": 4, "bf16": 2, "int8": 1}[self.dtype]
-        return 0 if self.cell == "sru" else self.directions * GATES[self.cell] * self.hidden**2 * size
+        inputs = self.input if self.mode == "stream" else 0
+        return self.directions * GATES[self.cell] * self.hidden * (inputs + (0 if self.cell == "sru" else self.hidden)) * size
 
-    def weight_reads(self):
-        """How often a run reads them all: each step, and each step back."""
+    def steps(self):
+        """How often a run reads them: each step, and each step back."""
         return (1 if self.mode == "stream" else self.time) * self.layers * (2 if self.train else 1)
 
 
