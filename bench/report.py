@@ -59,13 +59,16 @@ def outcomes(row, record):
 
 
 def bound_ms(work, peak):
-    """The least that a run takes by the machine's measured peaks: products with a state read their weights in every step."""
+    """The least that a run takes by the machine's measured peaks: products with a state read their weights in every step.
+
+    None where a peak is not known."""
     rate = peak["bf16" if work.dtype == "bf16" else "f32"]["gflops"] * 1e6
-    if not rate:
+    size = work.step_bytes()
+    speed = peak["read_gbs"].get(str(size)) if size else math.inf
+    if not rate or not speed:
         return None
     recurrent, all_products = work.flops()
-    size = work.step_bytes()
-    reading = work.steps() * size / (peak["read_gbs"][str(size)] * 1e6) if size else 0
+    reading = work.steps() * size / (speed * 1e6)
     computing = recurrent / rate
     return max(computing, reading) + (all_products - recurrent) / rate, "reading weights" if reading > computing else "computing"
 
@@ -122,17 +125,16 @@ def one_line(row, record):
         if o.ratio is None:
             parts.append(f"{o.target.title}: none")
         else:
-            against = f"{o.target.title} {PEERS[o.peer]}" if len(o.target.peers) > 1 else o.target.title
             wanted = "" if o.met is None else f" ({'' if o.met else 'NOT '}{o.target.ratio:.2f})"
-            parts.append(f"{against} {o.ratio:.2f}{wanted}")
+            parts.append(f"{against(o)} {o.ratio:.2f}{wanted}")
     return "; ".join(parts)
 
 
 def against(o):
-    """Whom a line is about: the target's name, and which peer it came down to."""
-    if o.peer is None or PEERS[o.peer] == o.target.title:
+    """Whom a line is about: the target's name and, where it names several peers, which one it came down to."""
+    if o.peer is None or len(o.target.peers) == 1:
         return o.target.title
-    return f"{o.target.title}: {PEERS[o.peer]}"
+    return PEERS[o.peer] if PEERS[o.peer].startswith(o.target.title) else f"{o.target.title}: {PEERS[o.peer]}"
 
 
 def table(header, lines):
