@@ -29,9 +29,9 @@ UMBRELLA = ("rondo.h", ("graph", "ops", "autodiff", "proto", "runtime"))
 # A header that is not ours, and the files it may be included in (both from the start of the path).
 TOOLS = r"(cli|bench|tests)/"
 HOMES = (
-    (r"(oneapi/|dnnl)", r"(backends/cpu|tests)/", "oneDNN stays in backends/cpu"),
+    (r"(oneapi/|dnnl)", r"(backends/cpu|tests|bench)/", "oneDNN stays in backends/cpu"),
     (r"hwy/", r"(backends/cpu|tests)/", "Highway stays in backends/cpu"),
-    (r"(\w+intrin|arm_neon|arm_sve)\.h", r"backends/cpu/", "intrinsics stay in backends/cpu"),
+    (r"(\w+intrin|arm_neon|arm_sve)\.h", r"(backends/cpu/|bench/peak\.cc)", "intrinsics stay in backends/cpu"),
     (r"(cuda|cudnn|cublas|nvrtc|nccl)", r"(backends/cuda|tests)/", "CUDA stays in backends/cuda"),
     (r"(.*\.pb\.h$|google/protobuf/)", r"(proto/.*\.cc$|tests/consumer/)", "protobuf stays in proto/*.cc"),
     (r"nlohmann/", r"(proto/.*\.cc$|(cli|bench|tests)/)", "JSON stays in proto/*.cc and the tools"),

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""bench/compare.py without a clock: from samples to ratios, to the best peer, to a table and a plot; what is missing is named.
+
+    check_compare.py   run from the root of the repository
+"""
+
+import contextlib
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, "bench")
+
+import report  # noqa: E402
+import subjects  # noqa: E402
+from rows import BEST, PEERS, ROWS  # noqa: E402
+from workload import Workload, parser, of  # noqa: E402
+
+failures = 0
+
+
+def check(what, ok):
+    global failures
+    if not ok:
+        failures += 1
+        print(f"FAILED: {what}")
+
+
+def near(a, b):
+    return a is not None and abs(a - b) <= 1e-9 * abs(b)
+
+
+def times(*ms):
+    return [{"ms_median": m} for m in ms]
+
+
+def row(id):
+    return next(r for r in ROWS if r.id == id)
+
+
+INFER, TRAIN, RAGGED = row("lstm-infer-b1-h256"), row("lstm-train-b16-h256"), row("ragged-infer-b64-h256")
+
+# ---- the rows themselves -----------------------------------------------------------------------
+
+check("ids are unique", len({r.id for r in ROWS}) == len(ROWS))
+check("titles are unique", len({r.title for r in ROWS}) == len(ROWS))
+check("every peer has a name", all(p in PEERS for r in ROWS for t in r.targets for p in t.peers))
+for r in ROWS:  # what a peer is asked for is what the row says
+    if r.subjects() != ["fused"]:
+        check(f"{r.id}: the arguments say the workload", of(parser().parse_args(r.theirs.arguments())) == r.theirs)
+check("the tool is told the form", "--form" in row("own-sru-scan").ours.arguments())
+
+# ---- ratios ------------------------------------------------------------------------------------
+
+samples = {
+    "rondo": times(1, 2, 4),
+    "torch": times(3, 3, 12),  # paired: 3, 1.5, 3
+    "onednn": times(2, 2, 4),  # paired: 2, 1, 1
+    "jax": times(9, 9),
+}
+found = report.outcomes(INFER, {"samples": samples, "notes": {}})
+check("one outcome for each target", len(found) == 1)
+best = found[0]
+check("the best is the peer nearest to ours", best.peer == "onednn" and near(best.ratio, 1))
+check("the spread is that of the rounds", near(best.low, 1) and near(best.high, 2))
+check("1 is not 1.15", best.met is False)
+del samples["onednn"]
+best = report.outcomes(INFER, {"samples": samples, "notes": {}})[0]
+check("without it the next one counts", best.peer == "torch" and near(best.ratio, 3) and best.met is True)
+either = report.outcomes(RAGGED, {"samples": {"rondo": times(1), "torch": times(5), "torch_padded": times(2)}, "notes": {}})
+check("of packed and padded the quicker one counts", either[1].peer == "torch_padded" and near(either[1].ratio, 2))
+check("a target without its peer is not judged", either[0].peer is None and either[0].met is None)
+check("what is only shown is not judged", report.Outcome(report.rows_of({"rows": [{"id": "ragged-infer-b64-h256"}]})[0][0].targets[2], "onednn", 2.0).met is None)
+nothing = report.outcomes(TRAIN, {"samples": {"torch": times(1)}, "notes": {"rondo": "refused"}})
+check("without ours there is no ratio", all(o.ratio is None and o.met is None for o in nothing))
+memory = report.outcomes(row("memory-train-b64-h256"), {"samples": {"rondo": [{"bytes": 10}], "torch": [{"bytes": 30}]}, "notes": {}})
+check("memory is compared in bytes", near(memory[0].ratio, 3) and memory[0].met)
+check("BEST holds no padded peer", "torch_padded" not in BEST)
+
+# ---- what is the least -------------------------------------------------------------------------
+
+w = Workload("lstm", 1, 256, 256)
+check("2 operations for each weight and step", w.flops() == (2 * 100 * 4 * 256 * 256, 4 * 100 * 4 * 256 * 256))
+check("three times that in training", Workload("lstm", 1, 256, 256, mode="train").flops()[1] == 3 * w.flops()[1])
+check("an sru reads no recurrent weights", Workload("sru", 1, 256, 256).step_bytes() == 0)
+check("ragged lengths end at T", Workload("lstm", 4, 8, 8, lengths="ragged").row_lengths() == [44, 62, 81, 100])
+peaks = {"1": {"f32": {"isa": "X", "gflops": 100}, "bf16": {"isa": "", "gflops": 0}, "read_gbs": {"1048576": 1}}}
+share, what = report.share_of_bound(INFER, {"samples": {"rondo": times(1000)}}, peaks)
+check("one row at a time waits for its weights", what == "reading weights" and 0.1 < share < 0.11)
+check("without a peak there is no share", report.share_of_bound(INFER, {"samples": {"rondo": times(1)}}, {"1": None}) is None)
+
+# ---- tables and the plot -----------------------------------------------------------------------
+
+result = {
+    "date": "2026-01-02",
+    "machine": {"text": "a <machine> & more"},
+    "rounds": 3,
+    "min_time": 1,
+    "peers": {"torch": "2.15.0", "onednn": "3.2.0 (OpenMP)", "jax": None},
+    "peaks": peaks,
+    "rows": [
+        {"id": INFER.id, "samples": samples, "notes": {"jax": "not installed"}},
+        {"id": TRAIN.id, "samples": {"rondo": times(2), "onednn": times(1), "torch": times(9)}, "notes": {"onednn_new": "died of signal 8"}},
+        {"id": "stream-h256", "samples": {}, "notes": {"rondo": "no such mode"}},
+        {"id": "a row of former days", "samples": {}, "notes": {}},
+    ],
+}
+text = report.markdown(result)
+check("a missing peer is named once, above", "Not installed, left out: JAX." in text and "JAX: not installed" not in text)
+check("a peer that died is named below", "oneDNN, newer: died of signal 8" in text)
+check("what we refuse is not offered yet", "| lstm, one step, B1 H256 | not offered yet |" in text and "Rondo: not offered yet: no such mode" in text)
+check("versions are named", "PyTorch 2.15.0, oneDNN 3.2.0 (OpenMP)" in text)
+check("the number of targets that are met", "2 of 3 targets that were measured are met" in text)
+line = next(li for li in text.splitlines() if li.startswith("| lstm train B16 H256 |"))
+check("a line has its figures", re.search(r"\| 2 ms \|.*\| oneDNN \| 1 ms \| \*\*0\.50\*\* \| 1\.05 \| \*\*no\*\* \|", line))
+widths = {li.count("|") for li in text.split("## ")[0].splitlines() if li.startswith("|")}
+check("every line of the table is as wide", len(widths) == 1)
+drawn = xml.etree.ElementTree.fromstring(report.svg(result))
+words = [e.text for e in drawn.iter() if e.text]
+check("the plot has each row that has a ratio", "lstm train B16 H256" in words and "lstm, one step, B1 H256" not in words)
+check("the plot says the ratios", {"0.50", "4.50", "3.00"} <= set(words))
+check("what is not XML is escaped", any("a <machine> & more" in w for w in words))
+bars = [e for e in drawn.iter() if e.tag.endswith("rect") and e.get("fill") == report.COLOURS[False] and e.get("height") != "10"]
+check("one bar is too short", len(bars) == 1)
+xml.etree.ElementTree.fromstring(report.svg({**result, "rows": []}))
+
+# ---- the program ---------------------------------------------------------------------------------
+
+with tempfile.TemporaryDirectory() as folder:
+    file = pathlib.Path(folder, "old.json")
+    file.write_text(json.dumps(result))
+
+    def compare(*args):
+        return subprocess.run([sys.executable, "-B", "bench/compare.py", *args], capture_output=True, text=True, timeout=60)
+
+    done = compare("--render", str(file), "--out", folder)
+    check("--render writes the table again", done.returncode == 0 and pathlib.Path(folder, "compare.md").read_text() == text)
+    check("--rows that nothing is like", "no row is like" in compare("--list", "--rows", "nonsense").stderr)
+    check("--list names every row", len(compare("--list").stdout.splitlines()) == len(ROWS))
+    # Nothing is built there and this Python has no peers: said so, not fallen over.
+    done = compare("--rows", "lstm-train-b1-", "--build", folder, "--python", "/nonexistent", "--out", folder)
+    check("nothing to run", done.returncode == 0 and "is not built" in pathlib.Path(folder, "compare.md").read_text())
+
+# A peer that never answers or dies is a line, not an end.
+for program, why in (("import sys; sys.exit('broken')", "broken"), ("import os; os.kill(os.getpid(), 8)", "died of signal 8"), ("print('{')", "no JSON")):
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            subjects.Server([sys.executable, "-c", program], 1, None, 30)
+        check(f"{program}: is refused", False)
+    except subjects.Failed as e:
+        check(f"{program}: {e}", why in str(e))
+
+print(f"{failures} failures")
+sys.exit(1 if failures else 0)
