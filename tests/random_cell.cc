@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "random_cell.h"
@@ -40,7 +41,12 @@ CellConfig random_config(Dice& d, DType dtype, bool kinks_allowed) {
 
 // ---- what runs it -------------------------------------------------------------------------------
 
-RecurrenceStep apply(const RandomCell& c, const Vars& states, const Vars& xs) {
+using Choose = std::function<Var(const Var&)>;
+
+// `summed`: what of a value takes part in sums.
+RecurrenceStep apply(
+    const RandomCell& c, const Vars& states, const Vars& xs,
+    const Choose& summed = [](const Var& v) { return v; }) {
   Vars v = states;
   v.insert(v.end(), xs.begin(), xs.end());
   for (const CellLine& m : c.lines) v.push_back(m.formula(v));
@@ -48,14 +54,17 @@ RecurrenceStep apply(const RandomCell& c, const Vars& states, const Vars& xs) {
   for (const size_t k : c.next) r.states.push_back(v[k]);
   for (const size_t k : c.ys) r.ys.push_back(v[k]);
   for (size_t k = 0; k < c.sums.size(); ++k)
-    r.sums.push_back(k == 0 ? sum(v[c.sums[k]], {.axes = {0}})
-                            : matmul(v[c.sums[0]], v[c.sums[k]], {.transpose_a = true}));
+    r.sums.push_back(k == 0 ? sum(summed(v[c.sums[k]]), {.axes = {0}})
+                            : matmul(summed(v[c.sums[0]]), v[c.sums[k]], {.transpose_a = true}));
   return r;
 }
 
 struct Window {
   Var begin, end;
   Tensor first, last;  // their values
+  bool holds(int64_t t, int64_t row) const {
+    return !last || (t < last.at(row) && (!first || t >= first.at(row)));
+  }
 };
 
 // Some rows never run, some all the time.
@@ -86,26 +95,48 @@ Window random_window(CellWorld& w) {
 
 struct Ran {
   Vars ys;    // [T,B,width]
-  Vars rest;  // finals, trajectories
+  Vars rest;  // the last states
   Vars sums = {};
+  Vars before = {};  // state 0 at the begin of each step; one value when it is joined already
 };
 
-Ran run_unrolled(CellWorld& w, const RandomCell& c, const Vars& first, const Vars& xs) {
-  const int64_t steps = w.p.config.steps;
-  const bool backwards = w.p.config.direction == BWD;
+// Step by step, in the graph itself. Where there are windows, each step is taken by all rows and
+// selected away for those that do not run.
+Ran run_by_hand(CellWorld& w, const RandomCell& c, const Vars& first, const Vars& xs,
+                const Window& window, bool backwards) {
+  const int64_t steps = w.p.config.steps, rows = w.p.config.rows;
   Vars states = first;
+  Ran r;
+  r.before.resize(static_cast<size_t>(steps));
   std::vector<Vars> parts(c.ys.size(), Vars(static_cast<size_t>(steps)));
   for (int64_t s = 0; s < steps; ++s) {
     const int64_t t = backwards ? steps - 1 - s : s;
+    const auto at = static_cast<size_t>(t);
     Vars now;
     for (const Var& x : xs) now.push_back(squeeze(slice(x, 0, t, t + 1), 0));
-    const RecurrenceStep r = apply(c, states, now);
-    states = r.states;
+    Var runs;
+    if (window.end) {
+      std::vector<double> mask;
+      for (int64_t b = 0; b < rows; ++b) mask.push_back(window.holds(t, b) ? 1 : 0);
+      runs = w.p.g.constant(Tensor::of<double>({rows, 1}, mask).to(boolean));
+    }
+    const auto if_it_runs = [&](const Var& v, const Var& otherwise) {
+      return runs ? where(runs, v, otherwise ? otherwise : fill_like(v, 0)) : v;
+    };
+    r.before[at] = if_it_runs(states[0], Var());
+    const RecurrenceStep next =
+        apply(c, states, now, [&](const Var& v) { return if_it_runs(v, Var()); });
+    for (size_t k = 0; k < states.size(); ++k) states[k] = if_it_runs(next.states[k], states[k]);
     for (size_t k = 0; k < c.ys.size(); ++k)
-      parts[k][static_cast<size_t>(t)] = expand_dims(r.ys[k], 0);
+      parts[k][at] = expand_dims(if_it_runs(next.ys[k], Var()), 0);
+    for (size_t k = 0; k < next.sums.size(); ++k) {
+      if (s == 0)
+        r.sums.push_back(next.sums[k]);
+      else
+        r.sums[k] = r.sums[k] + next.sums[k];
+    }
     w.p.inner.insert(w.p.inner.end(), states.begin(), states.end());
   }
-  Ran r;
   for (const Vars& p : parts) r.ys.push_back(concat(p, 0));
   r.rest = states;
   return r;
@@ -121,9 +152,7 @@ Ran run_recurrence(CellWorld& w, const RandomCell& c, const Vars& first, const V
                   .reverse = w.p.config.direction == BWD,
                   .origin = "cell"},
                  [&](const Vars& s, const Vars& x, const Vars&) { return apply(c, s, x); });
-  Ran ran{r.ys, r.finals, r.sums};
-  if (w.d.one_in(4)) ran.rest.push_back(r.trajectories[0]);
-  return ran;
+  return {r.ys, r.finals, r.sums, {r.trajectories[0]}};
 }
 
 // One output: all that the cell gives, side by side.
@@ -155,6 +184,24 @@ Ran run_layer(CellWorld& w, const RandomCell& c, const RandomCell& back, const V
   return {{y}, r.last};
 }
 
+// What a layer means.
+Ran run_layer_by_hand(CellWorld& w, const RandomCell& c, const RandomCell& back, const Vars& first,
+                      const Vars& xs, const Window& window) {
+  const LSTMDirectionMode mode = w.p.config.direction;
+  const Ran f = run_by_hand(w, c, first, xs, window, mode == BWD);
+  const Var y = concat(f.ys, -1);
+  if (!is_bidirectional(mode)) return {{y}, f.rest};
+  const Ran b = run_by_hand(w, back, first, xs, window, true);
+  const Var z = concat(b.ys, -1);
+  Ran r{{mode == BIDIR_CONCAT      ? concat<Var>({y, z}, -1)
+         : mode == BIDIR_EXTRA_DIM ? (y + z) * 0.7
+                                   : y + z},
+        {}};
+  for (size_t k = 0; k < f.rest.size(); ++k)
+    r.rest.push_back(concat<Var>({expand_dims(f.rest[k], 0), expand_dims(b.rest[k], 0)}, 0));
+  return r;
+}
+
 Vars first_states(CellWorld& w, const std::vector<int64_t>& widths, const Vars& before) {
   Vars r;
   for (const int64_t n : widths) {
@@ -184,7 +231,7 @@ void poison(const Window& window, Tensor& x) {
   Tensor r = x.to(f64);
   for (int64_t t = 0; t < steps; ++t) {
     for (int64_t b = 0; b < rows; ++b) {
-      if (t < window.last.at(b) && (!window.first || t >= window.first.at(b))) continue;
+      if (window.holds(t, b)) continue;
       std::fill_n(r.mutable_data<double>() + (t * rows + b) * width, width,
                   std::numeric_limits<double>::quiet_NaN());
     }
@@ -193,11 +240,11 @@ void poison(const Window& window, Tensor& x) {
 }
 
 // What the cell reads over time: `x`, or a placeholder, and perhaps another beside it.
-Vars random_inputs(CellWorld& w, const Window& window, Var x) {
+Vars random_inputs(CellWorld& w, const Window& window, bool by_hand, Var x) {
   const auto sequence = [&] {
     const auto n = static_cast<int64_t>(1 + w.d.below(w.d.one_in(4) ? kWidest : 12));
     const Var v = w.rowwise("x", {w.steps, w.rows, n});
-    if (w.p.config.poison) poison(window, w.p.feeds.back().second);
+    if (w.p.config.poison && !by_hand) poison(window, w.p.feeds.back().second);
     return v;
   };
   Vars xs{x ? x : sequence()};
@@ -225,10 +272,11 @@ std::string CellConfig::str() const {
 
 DType dtype_of_cell(uint64_t seed) { return seed / 4 % 4 == 3 ? f32 : f64; }
 
-CellProgram random_cell_program(uint64_t seed, DType dtype) {
+CellProgram random_cell_program(uint64_t seed, DType dtype, bool by_hand) {
   Dice d(seed);
   CellProgram p;
   p.config = random_config(d, dtype, dtype_of_cell(seed) == f64);
+  p.config.symbols = p.config.symbols && !by_hand;
   const CellConfig& c = p.config;
   if (c.symbols) p.sizes = {{"T", c.steps}, {"B", c.rows}};
   CellWorld w{p, d, c.symbols ? Dim("T") : Dim(c.steps), c.symbols ? Dim("B") : Dim(c.rows)};
@@ -248,7 +296,7 @@ CellProgram random_cell_program(uint64_t seed, DType dtype) {
         bound = 1;
       }
     }
-    Vars xs = random_inputs(w, window, x);
+    Vars xs = random_inputs(w, window, by_hand, x);
     std::vector<int64_t> states, widths;
     for (size_t k = 0, n = 1 + d.below(3); k < n; ++k)
       states.push_back(k != 0 && d.one_in(2) ? states[0]
@@ -270,12 +318,19 @@ CellProgram random_cell_program(uint64_t seed, DType dtype) {
     const Vars first = first_states(w, states, before.rest);
     Ran ran;
     if (is_layer) {
-      ran = run_layer(w, cell, is_bidirectional(c.direction) && d.one_in(2) ? make() : cell, first,
-                      xs, window.end);
-    } else if (c.form == Form::kRecurrence) {
-      ran = run_recurrence(w, cell, first, xs, window);
+      const RandomCell back = is_bidirectional(c.direction) && d.one_in(2) ? make() : cell;
+      ran = by_hand ? run_layer_by_hand(w, cell, back, first, xs, window)
+                    : run_layer(w, cell, back, first, xs, window.end);
+    } else if (by_hand || c.form == Form::kUnrolled) {
+      ran = run_by_hand(w, cell, first, xs, window, c.direction == BWD);
     } else {
-      ran = run_unrolled(w, cell, first, xs);
+      ran = run_recurrence(w, cell, first, xs, window);
+    }
+    if (c.form == Form::kRecurrence && d.one_in(4)) {
+      if (by_hand) {
+        for (Var& v : ran.before) v = expand_dims(v, 0);
+      }
+      ran.rest.push_back(by_hand ? concat(ran.before, 0) : ran.before[0]);
     }
     bound = 0;
     for (const size_t k : cell.ys) bound = std::max(bound, cell.bounds[k] * 2);
@@ -299,6 +354,7 @@ CellProgram random_cell_program(uint64_t seed, DType dtype) {
       p.loss = p.loss ? p.loss + part : part;
     }
   }
+  p.values = !d.one_in(5);
   // Not always by all of them.
   if (d.one_in(4)) {
     for (Vars* list : {&p.leaves, &p.weights}) {

@@ -42,13 +42,15 @@ struct CellProgram {
   Vars outputs, sums;    ///< take part in the loss; sums are over time
   Var loss;              ///< the sum of all outputs, each times numbers that are fed
   Vars leaves, weights;  ///< what gradients are taken by; leaves hold a value for each row
+  bool values = true;    ///< whether the outputs are fetched too, not gradients alone
   Vars inner;            ///< values inside of an unrolled loop
   Binding sizes;
 };
 
 /// The dtype in which a seed's program is tried.
 DType dtype_of_cell(uint64_t seed);
-/// The program of a seed, in any dtype.
-CellProgram random_cell_program(uint64_t seed, DType dtype);
+/// The program of a seed, in any dtype. `by_hand`: without any layer or recurrence, each step
+/// written out, windows and directions too (where T is not 0); NaN stands nowhere then.
+CellProgram random_cell_program(uint64_t seed, DType dtype, bool by_hand = false);
 
 }  // namespace rondo::test

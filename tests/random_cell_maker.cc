@@ -72,6 +72,7 @@ std::optional<CellLine> make_product(CellMaker& m) {
   const bool turned = way == 1 || way == 2;
   const Var w = turned ? m.w.matrix(n, k) : m.w.matrix(k, n), u = m.w.matrix(k, n);
   const Var b = m.d.one_in(2) ? m.w.vector(n) : Var();
+  const Var outside = way == 5 ? tanh(w) : Var();
   return CellLine{
       n, 2 * after_product(m, a) * std::sqrt(static_cast<double>(k) / (turned ? n : k)) + 1,
       [=](const Vars& v) {
@@ -79,6 +80,7 @@ std::optional<CellLine> make_product(CellMaker& m) {
                       : way == 2 ? matmul(v[a], transpose(w))
                       : way == 3 ? matmul(v[a], w * 0.5)
                       : way == 4 ? matmul(v[a], w - u)
+                      : way == 5 ? matmul(v[a], outside)
                                  : matmul(v[a], w);
         return b ? y + b : y;
       }};
