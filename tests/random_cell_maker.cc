@@ -207,6 +207,28 @@ std::optional<CellLine> make_split(CellMaker& m) {
                   }};
 }
 
+// A part of a part, or of values side by side: what lies somewhere within another value.
+std::optional<CellLine> make_view(CellMaker& m) {
+  const size_t a = m.any(), b = m.any(), way = m.d.below(4), part = m.d.below(2);
+  const int64_t n = m.width(a), all = way < 2 ? n : n + m.width(b);
+  if (way == 1 && n % 2 != 0) return std::nullopt;
+  const int64_t whole = way == 1 ? n / 2 : all;  // of which it is a slice, an even one where split
+  const auto from = static_cast<int64_t>(m.d.below(static_cast<size_t>(whole)));
+  const auto room = static_cast<size_t>(whole - from);
+  int64_t to = from + 1 + static_cast<int64_t>(m.d.below(room));
+  if (way == 0 || way == 3) to -= (to - from) % 2;
+  if (to == from || all > 2 * kWidest) return std::nullopt;
+  const int64_t width = way == 0 || way == 3 ? (to - from) / 2 : to - from;
+  return CellLine{width, std::max({m.bound(a), m.bound(b), 1.0}), [=](const Vars& v) {
+                    const auto half = [&](const Var& x) { return split(x, 2, -1)[part]; };
+                    const auto cut = [&](const Var& x) { return slice(x, 1, from, to); };
+                    if (way == 0) return half(cut(v[a]));
+                    if (way == 1) return cut(half(v[a]));
+                    const Var both = concat<Var>({tanh(v[a]), v[b]}, 1);
+                    return way == 2 ? cut(both) : half(cut(both));
+                  }};
+}
+
 std::optional<CellLine> make_concat(CellMaker& m) {
   const size_t a = m.any(), b = m.any(), c = m.any();
   const double number = m.number();
@@ -300,14 +322,23 @@ std::optional<CellLine> make_reduction(CellMaker& m) {
 
 const std::vector<Kind>& kinds() {
   static const std::vector<Kind> kKinds{
-      {"smooth", 6, false, false, make_smooth},   {"product", 4, false, false, make_product},
-      {"affine", 6, false, false, make_affine},   {"chain", 2, false, false, make_chain},
-      {"reset", 2, false, false, make_reset},     {"gates", 3, false, false, make_gates},
-      {"mix", 4, false, false, make_mix},         {"binary", 6, false, false, make_binary},
-      {"literal", 3, false, false, make_literal}, {"slice", 2, false, false, make_slice},
-      {"split", 2, false, false, make_split},     {"concat", 2, false, false, make_concat},
-      {"per_row", 2, false, false, make_per_row}, {"select", 2, false, false, make_select},
-      {"kink", 6, false, true, make_kink},        {"reduction", 6, true, false, make_reduction},
+      {"smooth", 6, false, false, make_smooth},
+      {"product", 4, false, false, make_product},
+      {"affine", 6, false, false, make_affine},
+      {"chain", 2, false, false, make_chain},
+      {"reset", 2, false, false, make_reset},
+      {"gates", 3, false, false, make_gates},
+      {"mix", 4, false, false, make_mix},
+      {"binary", 6, false, false, make_binary},
+      {"literal", 3, false, false, make_literal},
+      {"slice", 2, false, false, make_slice},
+      {"split", 2, false, false, make_split},
+      {"concat", 2, false, false, make_concat},
+      {"view", 3, false, false, make_view},
+      {"per_row", 2, false, false, make_per_row},
+      {"select", 2, false, false, make_select},
+      {"kink", 6, false, true, make_kink},
+      {"reduction", 6, true, false, make_reduction},
   };
   return kKinds;
 }

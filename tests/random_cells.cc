@@ -7,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
+#include "cpu_check.h"
 #include "op_run.h"
 #include "random_cell.h"
 
@@ -139,6 +140,12 @@ class Checker {
         counts_(counts) {}
 
   void run() {
+    // The best instruction set mostly, but each has its turn.
+    const IsaGuard guard;
+    const std::vector<std::string> isas = cpu::isa_names();
+    const uint64_t turn = seed_ / kParts;
+    const std::string& isa = isas[turn % 5 == 0 ? turn / 5 % isas.size() : 0];
+    cpu::force_isa(isa);
     find_truth();
     close("cpu as it stands", results(asked_, {.optimize = false}));
     close("cpu, exact passes", results(asked_, {.relaxed = false}));
@@ -148,7 +155,7 @@ class Checker {
     counts_.f32s += dtype_ == f32 ? 1 : 0;
     if (problems_.empty() && std::getenv("RONDO_FUZZ_SHOW") == nullptr) return;
     std::string text =
-        cat("seed ", seed_, ": ", program_.config.str(), "\n", problems_,
+        cat("seed ", seed_, ": ", program_.config.str(), " on ", isa, "\n", problems_,
             to_text(dead_code({program_.g, asked_.unit.inputs, {program_.loss.value()}})));
     if (problems_.empty()) {
       WARN(text);
@@ -284,8 +291,8 @@ void check_part(uint64_t part) {
     return l.engine * 100 >= all * least && l.steps * 100 >= all * 4;
   };
   CHECK((count < 100 || both(counts.forward, 80)));
-  CHECK((count < 100 || both(counts.backward, 55)));
-  CHECK((count < 100 || counts.rolled * 100 >= counts.unrolled * 60));
+  CHECK((count < 100 || both(counts.backward, 50)));
+  CHECK((count < 100 || counts.rolled * 100 >= counts.unrolled * 40));
 }
 
 TEST_CASE("random cells keep their values and gradients: part 1 of 4", "[fuzz]") { check_part(0); }
