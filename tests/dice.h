@@ -22,8 +22,10 @@ class Dice {
 };
 
 /// How many programs a fuzzer runs, and from which seed on: RONDO_FUZZ=N runs N that the suite,
-/// which runs `few` from `first` on, does not.
+/// which runs `few` from `first` on, does not. RONDO_FUZZ_SEED=S begins at S instead.
 inline uint64_t fuzz_seed(uint64_t first) {
+  if (const char* asked = std::getenv("RONDO_FUZZ_SEED"))
+    return first + std::strtoull(asked, nullptr, 10);
   return std::getenv("RONDO_FUZZ") != nullptr ? first + 1000000 : first;
 }
 inline size_t fuzz_count(size_t few) {
