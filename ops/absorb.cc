@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
@@ -19,11 +20,13 @@ bool is_view(const Node& n) { return n.op->name == "split" || n.op->name == "sli
 // Whether steps made of such ops run as one program, in which some more of them cost no more than
 // outside.
 bool is_program(const Subgraph& body) {
+  static const std::set<std::string_view> kHeld{"matmul", "concat",     "fill",
+                                                "sum",    "reduce_max", "reduce_min"};
   const std::vector<int32_t> live = live_nodes(body);
   return std::all_of(live.begin(), live.end(), [&](int32_t id) {
     const Node& n = body.graph.node(id);
     return n.op == &placeholder_op() || n.op == &constant_op() || !n.op->formula.empty() ||
-           n.op->name == "matmul" || n.op->name == "concat" || n.op->name == "fill" || is_view(n);
+           kHeld.count(n.op->name) != 0 || is_view(n);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include <rondo/backends/cpu/reduce_ops.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/ops/formula.h>
@@ -13,6 +14,21 @@ namespace rondo::cpu {
 namespace {
 
 using Home = Place::Home;
+
+// Reductions of a row that a program may hold.
+template <class T, ReduceOps<T> RowOps<T>::* kOps>
+void reduced(const void* x, int64_t n, void* y) {
+  *static_cast<T*>(y) = reduce_row(row_ops<T>().*kOps, static_cast<const T*>(x), n);
+}
+struct ReductionRow {
+  std::string_view op;
+  decltype(CellProgram::Reduction::run) f32, f64;
+};
+constexpr ReductionRow kReductions[] = {
+    {"sum", reduced<float, &RowOps<float>::sum>, reduced<double, &RowOps<double>::sum>},
+    {"reduce_max", reduced<float, &RowOps<float>::max>, reduced<double, &RowOps<double>::max>},
+    {"reduce_min", reduced<float, &RowOps<float>::min>, reduced<double, &RowOps<double>::min>},
+};
 
 class Compiler {
  public:
@@ -156,9 +172,13 @@ class Compiler {
       known_[{n.id, 0}] = {.scalar = true, .number = n.attributes.number("value")};
       return n.outputs[0].dtype == program_.dtype;
     }
+    if (take_number(n)) return true;
     for (size_t k = 0; k < n.outputs.size(); ++k) {
       const Value v{n.id, static_cast<int32_t>(k)};
       if (!per_row(v) && !flags(v)) return false;
+    }
+    for (const ReductionRow& r : kReductions) {
+      if (n.op->name == r.op) return take_reduction(n, r);
     }
     if (n.op->name == "matmul") return take_product(n);
     if (n.op->name == "split" || n.op->name == "slice") return take_view(n);
@@ -179,6 +199,60 @@ class Compiler {
       return false;
     }
     known_[{n.id, 0}] = k;
+    return true;
+  }
+
+  // What is made of numbers alone is one.
+  bool take_number(const Node& n) {
+    const auto is_number = [&](Value v) {
+      const auto it = known_.find(v);
+      return it != known_.end() && it->second.scalar;
+    };
+    if (n.inputs.empty() || n.outputs[0].dtype != program_.dtype ||
+        !std::all_of(n.inputs.begin(), n.inputs.end(), is_number))
+      return false;
+    const auto number = [&](size_t i) { return known_.at(n.inputs[i]).number; };
+    Known k{.scalar = true};
+    if (n.op->name == "sum" && over_columns(n)) {
+      k.number = rounded(number(0) * static_cast<double>(width(n.inputs[0])));
+    } else if (!n.op->formula.empty()) {
+      std::vector<double> steps;
+      for (const Instruction& in : program_of(*n.op, n.attributes).code) {
+        const auto at = [&](int32_t i) { return i < 0 ? 0.0 : steps[static_cast<size_t>(i)]; };
+        steps.push_back(in.fn == Fn::kConstant ? in.constant
+                        : in.fn == Fn::kInput  ? number(static_cast<size_t>(in.input))
+                        : program_.dtype == f64
+                            ? evaluate(in.fn, at(in.a), at(in.b), at(in.c))
+                            : double{evaluate(in.fn, static_cast<float>(at(in.a)),
+                                              static_cast<float>(at(in.b)),
+                                              static_cast<float>(at(in.c)))});
+      }
+      k.number = steps.back();
+    } else {
+      return false;
+    }
+    known_[{n.id, 0}] = k;
+    return true;
+  }
+  double rounded(double x) const {
+    return program_.dtype == f64 ? x : double{static_cast<float>(x)};
+  }
+
+  // A reduction of [rows,columns] to [rows,1].
+  bool over_columns(const Node& n) const {
+    const auto& axes = n.attributes.integers("axes");
+    return n.attributes.flag("keep_dims") && axes.size() == 1 && rows_of(n.inputs[0], n.outputs[0].dtype) &&
+           axis_index(axes[0], 2) == 1;
+  }
+  bool take_reduction(const Node& n, const ReductionRow& r) {
+    if (!over_columns(n) || known_.at(n.inputs[0]).scalar) return false;
+    const Value v{n.id, 0};
+    const int at = ready(n.inputs[0]);
+    const Place y = home_of(v), from = place_of(n.inputs[0]);
+    stage(at).moves.emplace_back(
+        CellProgram::Reduction{from, y, program_.dtype == f64 ? r.f64 : r.f32});
+    known_[v] = {y, at};
+    known_[v].move = static_cast<int>(stage(at).moves.size()) - 1;
     return true;
   }
 
@@ -281,7 +355,8 @@ class Compiler {
       const Known& k = known_.at(i);
       if (k.scalar) continue;
       if (!k.place && !k.computed) return false;  // a shared matrix
-      if ((k.place ? k.place->width : width(i)) != w) return false;
+      if (const int64_t have = k.place ? k.place->width : width(i); have != w && have != 1)
+        return false;
       const bool same_group = k.computed && width(i) == w;
       at = std::max(at, same_group ? k.stage : ready(i));
     }

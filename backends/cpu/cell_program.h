@@ -45,7 +45,12 @@ struct CellProgram {
     std::optional<Place> c = {};     ///< rows that the sums begin with
     std::optional<Place> bias = {};  ///< the same for all rows
   };
-  /// An elementwise program over the columns of a row.
+  /// y = the columns of a row in one number.
+  struct Reduction {
+    Place from, y;
+    void (*run)(const void* x, int64_t n, void* y);
+  };
+  /// An elementwise program over the columns of a row; an input of width 1 is the same for all.
   struct Group {
     std::unique_ptr<TileProgram> program;
     std::vector<Place> inputs, outputs;
@@ -56,7 +61,7 @@ struct CellProgram {
   };
   /// Done one after the other: first what moves rows, in order, then the groups.
   struct Stage {
-    std::vector<std::variant<Copy, Product>> moves;
+    std::vector<std::variant<Copy, Product, Reduction>> moves;
     std::vector<Group> groups;
   };
 

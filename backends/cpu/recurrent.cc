@@ -8,6 +8,7 @@
 #include <rondo/backends/cpu/cell_program.h>
 #include <rondo/backends/cpu/row_gemm.h>
 #include <rondo/backends/cpu/rows.h>
+#include <rondo/backends/cpu/spread.h>
 #include <rondo/graph/op.h>
 #include <rondo/ops/recurrence.h>
 
@@ -41,7 +42,8 @@ class Recurrent final : public PreparedKernel {
                              gemm_.packed_bytes(p->k, p->n, program_.dtype),
                              cat("rows", p->k, "x", p->n, p->transposed ? "t" : "")});
       }
-      for (const auto& g : s.groups) scratch_ = std::max(scratch_, g.program->scratch_bytes());
+      for (const auto& g : s.groups)
+        scratch_ = std::max(scratch_, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
     }
     for (const int64_t w : program_.state_widths)
       states_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
@@ -75,6 +77,10 @@ class Recurrent final : public PreparedKernel {
   }
 
  private:
+  // What a tile of one number takes.
+  size_t spread_bytes(const CellProgram::Group& g) const {
+    return align_up(static_cast<size_t>(std::min(g.program->tile(), g.width)) * element_);
+  }
   static int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
   size_t take(size_t n) {
     const size_t at = bytes_;
@@ -218,6 +224,9 @@ class Recurrent final : public PreparedKernel {
         for (const auto& m : s.moves) {
           if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
             copy(c->from, c->to);
+          } else if (const auto* r = std::get_if<CellProgram::Reduction>(&m)) {
+            for (int64_t i = 0; i < active_count_; ++i)
+              r->run(at(r->from, i), r->from.width, at(r->y, i));
           } else {
             multiply(std::get<CellProgram::Product>(m), args_.packed[product++]);
           }
@@ -246,12 +255,23 @@ class Recurrent final : public PreparedKernel {
     void evaluate(const CellProgram::Group& g) const {
       TileProgram::Frame frame(*g.program, scratch_);
       const int64_t tile = g.program->tile();
+      const auto is_number = [&](const Place& p) { return p.width == 1 && g.width != 1; };
+      std::byte* const spread_at = scratch_ + g.program->scratch_bytes();
+      const size_t each = k_.spread_bytes(g);
       for (int64_t i = 0; i < active_count_; ++i) {
+        for (size_t k = 0; k < g.inputs.size(); ++k) {
+          if (!is_number(g.inputs[k])) continue;
+          spread(spread_at + k * each, at(g.inputs[k], i),
+                 static_cast<size_t>(std::min(tile, g.width)), size(g.inputs[k]));
+          frame.input(k, spread_at + k * each);
+        }
         for (int64_t c = 0; c < g.width; c += tile) {
           const auto from = [&](const Place& p) {
             return at(p, i) + static_cast<size_t>(c) * size(p);
           };
-          for (size_t k = 0; k < g.inputs.size(); ++k) frame.input(k, from(g.inputs[k]));
+          for (size_t k = 0; k < g.inputs.size(); ++k) {
+            if (!is_number(g.inputs[k])) frame.input(k, from(g.inputs[k]));
+          }
           for (size_t k = 0; k < g.outputs.size(); ++k) frame.output(k, from(g.outputs[k]));
           g.program->run(frame, std::min(tile, g.width - c));
         }

@@ -88,7 +88,7 @@ class Reduce final : public PreparedKernel {
     if (cuts_ > 1) {
       for_pieces(args.context.team, s_.k0 * s_.k1 * cuts_, [&](int64_t piece) {
         const int64_t k = piece / cuts_, first = piece % cuts_ * kChunk;
-        partial[piece] = long_row(x + k * s_.r1 + first, std::min(kChunk, s_.r1 - first));
+        partial[piece] = reduce_row(ops_, x + k * s_.r1 + first, std::min(kChunk, s_.r1 - first));
       });
       for (int64_t k = 0; k < s_.k0 * s_.k1; ++k) y[k] = ops_.row(partial + k * cuts_, cuts_);
       return;
@@ -98,21 +98,12 @@ class Reduce final : public PreparedKernel {
     for_pieces(args.context.team, (results + at_once - 1) / at_once, [&](int64_t piece) {
       for (int64_t i = piece * at_once; i < std::min(results, (piece + 1) * at_once); ++i) {
         const T* const at = x + (i / s_.k1 * s_.r0 * s_.k1 + i % s_.k1) * s_.r1;
-        T total = long_row(at, s_.r1);
+        T total = reduce_row(ops_, at, s_.r1);
         for (int64_t r = 1; r < s_.r0; ++r)
-          total = ops_.join(total, long_row(at + r * s_.k1 * s_.r1, s_.r1));
+          total = ops_.join(total, reduce_row(ops_, at + r * s_.k1 * s_.r1, s_.r1));
         y[i] = total;
       }
     });
-  }
-
-  // A row in stretches, so that few roundings stand in a row.
-  T long_row(const T* x, int64_t n) const {
-    constexpr int64_t kStretch = 4096;
-    T total = ops_.row(x, std::min(n, kStretch));
-    for (int64_t i = kStretch; i < n; i += kStretch)
-      total = ops_.join(total, ops_.row(x + i, std::min(n - i, kStretch)));
-    return total;
   }
 
   ReduceShape s_;
@@ -120,7 +111,7 @@ class Reduce final : public PreparedKernel {
   int64_t rows_at_once_, chunks_, cuts_;
 };
 
-Kernel reduce_row(const std::string& op, ReduceOps<float> RowOps<float>::* of_f32,
+Kernel row_of(const std::string& op, ReduceOps<float> RowOps<float>::* of_f32,
                   ReduceOps<double> RowOps<double>::* of_f64) {
   return {.name = "cpu." + op,
           .op = op,
@@ -140,10 +131,10 @@ Kernel reduce_row(const std::string& op, ReduceOps<float> RowOps<float>::* of_f3
 }  // namespace
 
 void add_reduce(std::vector<Kernel>& rows) {
-  rows.push_back(reduce_row("sum", &RowOps<float>::sum, &RowOps<double>::sum));
-  rows.push_back(reduce_row("prod", &RowOps<float>::prod, &RowOps<double>::prod));
-  rows.push_back(reduce_row("reduce_max", &RowOps<float>::max, &RowOps<double>::max));
-  rows.push_back(reduce_row("reduce_min", &RowOps<float>::min, &RowOps<double>::min));
+  rows.push_back(row_of("sum", &RowOps<float>::sum, &RowOps<double>::sum));
+  rows.push_back(row_of("prod", &RowOps<float>::prod, &RowOps<double>::prod));
+  rows.push_back(row_of("reduce_max", &RowOps<float>::max, &RowOps<double>::max));
+  rows.push_back(row_of("reduce_min", &RowOps<float>::min, &RowOps<double>::min));
 }
 
 }  // namespace rondo::cpu

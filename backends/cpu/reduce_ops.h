@@ -4,6 +4,7 @@
 // the thread.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -19,6 +20,16 @@ struct ReduceOps {
   T (*join)(T a, T b);  ///< two results into one
   T identity;
 };
+
+/// A row in stretches, so that few roundings stand in a row.
+template <class T>
+T reduce_row(const ReduceOps<T>& ops, const T* x, int64_t n) {
+  constexpr int64_t kStretch = 4096;
+  T total = ops.row(x, std::min(n, kStretch));
+  for (int64_t i = kStretch; i < n; i += kStretch)
+    total = ops.join(total, ops.row(x + i, std::min(n - i, kStretch)));
+  return total;
+}
 
 template <class T>
 struct RowOps {
