@@ -33,6 +33,9 @@ struct Place {
   int64_t width = 0;   ///< elements
   const std::byte* constant = nullptr;
   bool flags = false;  ///< booleans, a byte each, not numbers
+  /// Bytes from the start of where it lies, from one step of time to the next and from row to row:
+  /// set once sizes are known.
+  size_t offset = 0, step = 0, row = 0;
 };
 
 struct CellProgram {
@@ -73,8 +76,36 @@ struct CellProgram {
   std::vector<int64_t> state_widths;
   std::vector<Tensor> numbers;  ///< rows of one number each, that places point at
 
+  /// Calls f for each place.
+  template <class F>
+  void for_each_place(const F& f);
+
   /// The program of a recurrence's body; none, and `why`, when something in it does not fit.
   static std::optional<CellProgram> compile(const KernelCall& call, std::string* why = nullptr);
 };
+
+template <class F>
+void CellProgram::for_each_place(const F& f) {
+  const auto all = [&](auto& places) {
+    for (auto& p : places) f(p);
+  };
+  for (Stage& s : stages) {
+    for (auto& m : s.moves) {
+      if (auto* c = std::get_if<Copy>(&m)) {
+        f(c->from), f(c->to);
+      } else if (auto* r = std::get_if<Reduction>(&m)) {
+        f(r->from), f(r->y);
+      } else {
+        auto& p = std::get<Product>(m);
+        f(p.a), f(p.y);
+        if (p.c) f(*p.c);
+        if (p.bias) f(*p.bias);
+      }
+    }
+    for (Group& g : s.groups) all(g.inputs), all(g.outputs);
+  }
+  for (Copy& c : ends) f(c.from), f(c.to);
+  all(next);
+}
 
 }  // namespace rondo::cpu

@@ -49,6 +49,7 @@ class Recurrent final : public PreparedKernel {
       states_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
     for (const int64_t w : program_.buffers)
       buffers_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
+    program_.for_each_place([&](Place& p) { locate(call, p); });
     scratch_ = align_up(scratch_);
     scratch_at_ = take(scratch_ * static_cast<size_t>(parts_of(rows_, kFewestRows)));
   }
@@ -77,9 +78,47 @@ class Recurrent final : public PreparedKernel {
   }
 
  private:
-  // What a tile of one number takes.
+  // What a tile of an input that is one number a row takes.
   size_t spread_bytes(const CellProgram::Group& g) const {
-    return align_up(static_cast<size_t>(std::min(g.program->tile(), g.width)) * element_);
+    return align_up(static_cast<size_t>(g.program->tile()) * element_);
+  }
+  static bool is_number(const CellProgram::Group& g, const Place& p) {
+    return p.width == 1 && g.width != 1;
+  }
+  size_t size(const Place& p) const { return p.flags ? sizeof(bool) : element_; }
+  size_t operand_of(const Place& p) const {
+    return p.index + (p.home == Home::kX        ? layout_.first_x()
+                      : p.home == Home::kPerRow ? layout_.first_per_row()
+                                                : layout_.first_shared());
+  }
+  // Where a place lies from step to step and from row to row.
+  void locate(const KernelCall& call, Place& p) const {
+    const auto rows_of = [&](const TensorType& t) {
+      return static_cast<size_t>(t.dims.back()) * size(p);
+    };
+    p.offset = static_cast<size_t>(p.column) * size(p);
+    switch (p.home) {
+      case Home::kX:
+        p.row = rows_of(call.in[operand_of(p)]);
+        break;
+      case Home::kY:
+        p.row = rows_of(call.out[p.index]);
+        break;
+      case Home::kPerRow:
+        p.row = rows_of(call.in[operand_of(p)]);
+        return;
+      case Home::kState:
+        p.row = static_cast<size_t>(program_.state_widths[p.index]) * size(p);
+        p.offset += states_[p.index];
+        return;
+      case Home::kBuffer:
+        p.row = static_cast<size_t>(program_.buffers[p.index]) * element_;
+        p.offset += buffers_[p.index];
+        return;
+      default:
+        return;
+    }
+    p.step = p.row * static_cast<size_t>(rows_);
   }
   static int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
   size_t take(size_t n) {
@@ -150,37 +189,14 @@ class Recurrent final : public PreparedKernel {
       return n;
     }
 
-    size_t size(const Place& p) const { return p.flags ? sizeof(bool) : k_.element_; }
-
-    // Row `i` of the active ones in a place.
-    std::byte* at(const Place& p, int64_t i) const {
-      const int64_t row = active_[i];
-      const size_t column = static_cast<size_t>(p.column) * size(p);
-      const auto slice = [&](const View& v) {
-        return v.data + static_cast<size_t>(t_ * k_.rows_ + row) * row_bytes(*v.type, 2) + column;
-      };
-      const RecurrenceLayout& l = k_.layout_;
-      switch (p.home) {
-        case Home::kX:
-          return slice(args_.in[l.first_x() + p.index]);
-        case Home::kY:
-          return slice(args_.out[p.index]);
-        case Home::kState:
-          return state(p.index, row) + column;
-        case Home::kPerRow:
-          return args_.in[l.first_per_row() + p.index].data +
-                 static_cast<size_t>(row) *
-                     row_bytes(args_.call.in[l.first_per_row() + p.index], 1) +
-                 column;
-        case Home::kShared:
-          return args_.in[l.first_shared() + p.index].data + column;
-        case Home::kConstant:
-          return const_cast<std::byte*>(p.constant) + column;
-        default:
-          return args_.workspace + k_.buffers_[p.index] +
-                 static_cast<size_t>((first_ + i) * k_.program_.buffers[p.index]) * k_.element_ +
-                 column;
-      }
+    // A row of a place at this step.
+    std::byte* at(const Place& p, int64_t row) const {
+      std::byte* const base = p.home == Home::kConstant ? const_cast<std::byte*>(p.constant)
+                              : p.home == Home::kY      ? args_.out[p.index].data
+                              : p.home == Home::kState || p.home == Home::kBuffer
+                                  ? args_.workspace
+                                  : args_.in[k_.operand_of(p)].data;
+      return base + p.offset + static_cast<size_t>(t_) * p.step + static_cast<size_t>(row) * p.row;
     }
     std::byte* state(size_t i, int64_t row) const {
       return args_.workspace + k_.states_[i] +
@@ -189,7 +205,8 @@ class Recurrent final : public PreparedKernel {
 
     void copy(const Place& from, const Place& to) const {
       for (int64_t i = 0; i < active_count_; ++i)
-        std::memcpy(at(to, i), at(from, i), static_cast<size_t>(to.width) * size(to));
+        std::memcpy(at(to, active_[i]), at(from, active_[i]),
+                    static_cast<size_t>(to.width) * k_.size(to));
     }
 
     // What the groups of this step write and the next step reads arrives while products run.
@@ -226,7 +243,7 @@ class Recurrent final : public PreparedKernel {
             copy(c->from, c->to);
           } else if (const auto* r = std::get_if<CellProgram::Reduction>(&m)) {
             for (int64_t i = 0; i < active_count_; ++i)
-              r->run(at(r->from, i), r->from.width, at(r->y, i));
+              r->run(at(r->from, active_[i]), r->from.width, at(r->y, active_[i]));
           } else {
             multiply(std::get<CellProgram::Product>(m), args_.packed[product++]);
           }
@@ -236,7 +253,9 @@ class Recurrent final : public PreparedKernel {
       for (const CellProgram::Copy& c : k_.program_.ends) copy(c.from, c.to);
       for (size_t s = 0; s < k_.layout_.states; ++s) {
         const Place& p = k_.program_.next[s];
-        if (p.home != Home::kState) copy(p, Place{Home::kState, s, 0, p.width, nullptr});
+        if (p.home == Home::kState) continue;
+        for (int64_t i = 0; i < active_count_; ++i)
+          std::memcpy(state(s, active_[i]), at(p, active_[i]), static_cast<size_t>(p.width) * k_.element_);
       }
     }
 
@@ -244,38 +263,53 @@ class Recurrent final : public PreparedKernel {
       const void *a[kMostRows], *c[kMostRows];
       void* y[kMostRows];
       for (int64_t i = 0; i < active_count_; ++i) {
-        a[i] = at(p.a, i);
-        y[i] = at(p.y, i);
-        if (p.c) c[i] = at(*p.c, i);
+        a[i] = at(p.a, active_[i]);
+        y[i] = at(p.y, active_[i]);
+        if (p.c) c[i] = at(*p.c, active_[i]);
       }
       k_.gemm_.run({a, 1, y, p.c ? c : nullptr, p.bias ? at(*p.bias, 0) : nullptr, active_count_},
                    p.k, packed, p.n);
     }
 
+    // Rows that follow each other go through the program together, as many as fit a tile.
     void evaluate(const CellProgram::Group& g) const {
       TileProgram::Frame frame(*g.program, scratch_);
-      const int64_t tile = g.program->tile();
-      const auto is_number = [&](const Place& p) { return p.width == 1 && g.width != 1; };
-      std::byte* const spread_at = scratch_ + g.program->scratch_bytes();
-      const size_t each = k_.spread_bytes(g);
-      for (int64_t i = 0; i < active_count_; ++i) {
+      const int64_t tile = g.program->tile(), width = std::min(tile, g.width);
+      for (int64_t i = 0; i < active_count_;) {
+        int64_t rows = 1;
+        while (i + rows < active_count_ && active_[i + rows] == active_[i] + rows &&
+               (rows + 1) * g.width <= tile)
+          ++rows;
         for (size_t k = 0; k < g.inputs.size(); ++k) {
-          if (!is_number(g.inputs[k])) continue;
-          spread(spread_at + k * each, at(g.inputs[k], i),
-                 static_cast<size_t>(std::min(tile, g.width)), size(g.inputs[k]));
-          frame.input(k, spread_at + k * each);
+          if (k_.is_number(g, g.inputs[k])) spread_number(g, k, frame, active_[i], rows, width);
         }
-        for (int64_t c = 0; c < g.width; c += tile) {
+        for (int64_t c = 0; c < g.width; c += width) {
           const auto from = [&](const Place& p) {
-            return at(p, i) + static_cast<size_t>(c) * size(p);
+            return at(p, active_[i]) + static_cast<size_t>(c) * k_.size(p);
           };
           for (size_t k = 0; k < g.inputs.size(); ++k) {
-            if (!is_number(g.inputs[k])) frame.input(k, from(g.inputs[k]));
+            const Place& p = g.inputs[k];
+            if (!k_.is_number(g, p)) frame.input(k, from(p), p.row);
           }
-          for (size_t k = 0; k < g.outputs.size(); ++k) frame.output(k, from(g.outputs[k]));
-          g.program->run(frame, std::min(tile, g.width - c));
+          for (size_t k = 0; k < g.outputs.size(); ++k)
+            frame.output(k, from(g.outputs[k]), g.outputs[k].row);
+          g.program->run(frame, std::min(width, g.width - c), rows);
         }
+        i += rows;
       }
+    }
+
+    // One number of each row, as wide as the group's columns.
+    void spread_number(const CellProgram::Group& g, size_t k, TileProgram::Frame& frame,
+                       int64_t first, int64_t rows, int64_t width) const {
+      const Place& p = g.inputs[k];
+      std::byte* const to =
+          scratch_ + g.program->scratch_bytes() + k * k_.spread_bytes(g);
+      const size_t row = static_cast<size_t>(width) * k_.size(p);
+      for (int64_t r = 0; r < rows; ++r)
+        spread(to + static_cast<size_t>(r) * row, at(p, first + r), static_cast<size_t>(width),
+               k_.size(p));
+      frame.input(k, to, row);
     }
 
     const Recurrent& k_;

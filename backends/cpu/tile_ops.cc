@@ -59,30 +59,33 @@ RONDO_VECTOR_OP(Not, hn::IfThenElseZero(hn::Eq(a, zero), one))
 RONDO_VECTOR_OP(Select, hn::IfThenElse(hn::Eq(a, zero), c, b))
 #undef RONDO_VECTOR_OP
 
-// The last elements go through the same operations in a partial vector, so that their bits are
-// those of all others.
+// The last elements of a row go through the same operations in a partial vector, so that their bits
+// are those of all others.
 template <class T, class Op, int kArity>
-void map(Fn, void* y, const void* a, const void* b, const void* c, size_t n) {
+HWY_INLINE void map_row(T* y, const T* a, const T* b, const T* c, size_t n) {
   const hn::ScalableTag<T> d;
   const size_t lanes = hn::Lanes(d);
-  auto* const yt = static_cast<T*>(y);
-  const auto* const at = static_cast<const T*>(a);
-  const auto* const bt = static_cast<const T*>(kArity >= 2 ? b : a);
-  const auto* const ct = static_cast<const T*>(kArity >= 3 ? c : a);
   const Op op;
   size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const auto va = hn::LoadU(d, at + i);
+    const auto va = hn::LoadU(d, a + i);
     hn::StoreU(
-        op(d, va, kArity >= 2 ? hn::LoadU(d, bt + i) : va, kArity >= 3 ? hn::LoadU(d, ct + i) : va),
-        d, yt + i);
+        op(d, va, kArity >= 2 ? hn::LoadU(d, b + i) : va, kArity >= 3 ? hn::LoadU(d, c + i) : va),
+        d, y + i);
   }
   if (i < n) {
-    const auto va = hn::LoadN(d, at + i, n - i);
-    hn::StoreN(op(d, va, kArity >= 2 ? hn::LoadN(d, bt + i, n - i) : va,
-                  kArity >= 3 ? hn::LoadN(d, ct + i, n - i) : va),
-               d, yt + i, n - i);
+    const auto va = hn::LoadN(d, a + i, n - i);
+    hn::StoreN(op(d, va, kArity >= 2 ? hn::LoadN(d, b + i, n - i) : va,
+                  kArity >= 3 ? hn::LoadN(d, c + i, n - i) : va),
+               d, y + i, n - i);
   }
+}
+
+template <class T, class Op, int kArity>
+void map(Fn, const TileRows& t) {
+  for_rows<T, T>(t, kArity, [](T* y, const T* a, const T* b, const T* c, size_t n) {
+    map_row<T, Op, kArity>(y, a, b, c, n);
+  });
 }
 
 // Conversions between bytes 0 or 1 and numbers 0 or 1.
@@ -104,27 +107,27 @@ HWY_INLINE hn::Vec<hn::Rebind<uint8_t, D>> to_bytes(D, hn::Vec<D> v) {
 }
 
 template <class T>
-void bool_to_number(Fn, void* y, const void* a, const void*, const void*, size_t n) {
+void bool_to_number(Fn, const TileRows& t) {
   const hn::ScalableTag<T> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
   const size_t lanes = hn::Lanes(d);
-  auto* const yt = static_cast<T*>(y);
-  const auto* const at = static_cast<const uint8_t*>(a);
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(from_bytes(d, hn::LoadU(d8, at + i)), d, yt + i);
-  if (i < n) hn::StoreN(from_bytes(d, hn::LoadN(d8, at + i, n - i)), d, yt + i, n - i);
+  for_rows<T, uint8_t>(t, 1, [&](T* y, const uint8_t* a, const uint8_t*, const uint8_t*, size_t n) {
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) hn::StoreU(from_bytes(d, hn::LoadU(d8, a + i)), d, y + i);
+    if (i < n) hn::StoreN(from_bytes(d, hn::LoadN(d8, a + i, n - i)), d, y + i, n - i);
+  });
 }
 
 template <class T>
-void number_to_bool(Fn, void* y, const void* a, const void*, const void*, size_t n) {
+void number_to_bool(Fn, const TileRows& t) {
   const hn::ScalableTag<T> d;
   const hn::Rebind<uint8_t, decltype(d)> d8;
   const size_t lanes = hn::Lanes(d);
-  auto* const yt = static_cast<uint8_t*>(y);
-  const auto* const at = static_cast<const T*>(a);
-  size_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(to_bytes(d, hn::LoadU(d, at + i)), d8, yt + i);
-  if (i < n) hn::StoreN(to_bytes(d, hn::LoadN(d, at + i, n - i)), d8, yt + i, n - i);
+  for_rows<uint8_t, T>(t, 1, [&](uint8_t* y, const T* a, const T*, const T*, size_t n) {
+    size_t i = 0;
+    for (; i + lanes <= n; i += lanes) hn::StoreU(to_bytes(d, hn::LoadU(d, a + i)), d8, y + i);
+    if (i < n) hn::StoreN(to_bytes(d, hn::LoadN(d, a + i, n - i)), d8, y + i, n - i);
+  });
 }
 
 template <class T>

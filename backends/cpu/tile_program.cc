@@ -10,8 +10,6 @@
 namespace rondo::cpu {
 namespace {
 
-size_t arity_of(Fn fn) { return static_cast<size_t>(info_of(fn).arity); }
-
 // Picoseconds an element, f32 with AVX-512; only the order of magnitude counts.
 constexpr int64_t kScalarCost = 5000, kFunctionCost = 200, kSimpleCost = 50;
 constexpr Fn kFunctions[] = {Fn::kExp, Fn::kExpm1, Fn::kLog, Fn::kLog1p, Fn::kTanh, Fn::kSigmoid};
@@ -19,22 +17,22 @@ constexpr Fn kFunctions[] = {Fn::kExp, Fn::kExpm1, Fn::kLog, Fn::kLog1p, Fn::kTa
 // The scalar meaning, element by element: integers, booleans, and functions that have no vector
 // code.
 template <class T, class Wide = T>
-void scalar(Fn fn, void* y, const void* a, const void* b, const void* c, size_t n) {
-  const size_t arity = arity_of(fn);
-  auto* const yt = static_cast<T*>(y);
-  const auto* const at = static_cast<const T*>(a);
-  const auto* const bt = static_cast<const T*>(arity >= 2 ? b : a);
-  const auto* const ct = static_cast<const T*>(arity >= 3 ? c : a);
-  for (size_t i = 0; i < n; ++i)
-    yt[i] = static_cast<T>(
-        evaluate(fn, static_cast<Wide>(at[i]), static_cast<Wide>(bt[i]), static_cast<Wide>(ct[i])));
+void scalar(Fn fn, const TileRows& t) {
+  const int arity = info_of(fn).arity;
+  for_rows<T, T>(t, arity, [&](T* y, const T* a, const T* b, const T* c, size_t n) {
+    if (arity < 2) b = a;
+    if (arity < 3) c = a;
+    for (size_t i = 0; i < n; ++i)
+      y[i] = static_cast<T>(
+          evaluate(fn, static_cast<Wide>(a[i]), static_cast<Wide>(b[i]), static_cast<Wide>(c[i])));
+  });
 }
 
 template <class To, class From>
-void convert(Fn, void* y, const void* a, const void*, const void*, size_t n) {
-  auto* const yt = static_cast<To*>(y);
-  const auto* const at = static_cast<const From*>(a);
-  for (size_t i = 0; i < n; ++i) yt[i] = static_cast<To>(at[i]);
+void convert(Fn, const TileRows& t) {
+  for_rows<To, From>(t, 1, [](To* y, const From* a, const From*, const From*, size_t n) {
+    for (size_t i = 0; i < n; ++i) y[i] = static_cast<To>(a[i]);
+  });
 }
 
 template <class T>
@@ -235,10 +233,10 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   }
   slots_ = taken.size();
   if (first_slot + slots_ > kMaxPlaces) fits_ = false;
-  const size_t element = size_of(type);
-  while (tile_ > kShortestTile && slots_ * element * static_cast<size_t>(tile_) > kScratchBytes)
+  element_ = size_of(type);
+  while (tile_ > kShortestTile && slots_ * element_ * static_cast<size_t>(tile_) > kScratchBytes)
     tile_ /= 2;
-  slot_bytes_ = element * static_cast<size_t>(tile_);
+  slot_bytes_ = element_ * static_cast<size_t>(tile_);
   if (slots_ * slot_bytes_ > kScratchBytes) fits_ = false;
   if (!fits_ || constants.empty()) return;
   constants_ = allocate_aligned(constants.size() * slot_bytes_);
@@ -248,15 +246,20 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
 }
 
 TileProgram::Frame::Frame(const TileProgram& p, std::byte* scratch) : outputs_at_(p.inputs_) {
-  void** at = at_.data() + p.inputs_ + p.outputs_;
-  for (size_t i = 0; i < p.constant_count_; ++i) *at++ = p.constants_.get() + i * p.slot_bytes_;
-  for (size_t i = 0; i < p.slots_; ++i) *at++ = scratch + i * p.slot_bytes_;
+  TileRows::Side* at = at_.data() + p.inputs_ + p.outputs_;
+  for (size_t i = 0; i < p.constant_count_; ++i)
+    *at++ = {p.constants_.get() + i * p.slot_bytes_, 0};
+  for (size_t i = 0; i < p.slots_; ++i) *at++ = {scratch + i * p.slot_bytes_, 0};
 }
 
-void TileProgram::run(const Frame& frame, int64_t n) const {
+void TileProgram::run(Frame& frame, int64_t n, int64_t rows) const {
+  const auto width = static_cast<size_t>(n);
+  // Constants are the same everywhere, so that their rows may follow each other as those of slots.
+  for (size_t i = inputs_ + outputs_; i < inputs_ + outputs_ + constant_count_ + slots_; ++i)
+    frame.at_[i].step = width * element_;
   for (const Step& s : steps_)
-    s.run(s.fn, frame.at_[s.y], frame.at_[s.a], frame.at_[s.b], frame.at_[s.c],
-          static_cast<size_t>(n));
+    s.run(s.fn, {frame.at_[s.y], frame.at_[s.a], frame.at_[s.b], frame.at_[s.c], width,
+                 static_cast<size_t>(rows)});
 }
 
 }  // namespace rondo::cpu

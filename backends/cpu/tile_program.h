@@ -18,8 +18,45 @@
 
 namespace rondo::cpu {
 
-/// y[i] = fn(a[i], b[i], c[i]) for i < n. `y` may be one of the operands.
-using TileFn = void (*)(Fn fn, void* y, const void* a, const void* b, const void* c, size_t n);
+/// Rows of one step's operands and result.
+struct TileRows {
+  /// Data, and bytes from one row to the next.
+  struct Side {
+    void* data;
+    size_t step;
+  };
+  Side y, a, b, c;
+  size_t n;  ///< elements in a row
+  size_t rows;
+};
+
+/// y[r][i] = fn(a[r][i], b[r][i], c[r][i]) for r < rows, i < n. `y` may be one of the operands.
+using TileFn = void (*)(Fn fn, const TileRows& rows);
+
+/// Calls f(y, a, b, c, n) for each row, or once where rows follow each other without a gap.
+template <class Y, class X, class F>
+inline void for_rows(const TileRows& t, int arity, const F& f) {
+  auto* y = static_cast<std::byte*>(t.y.data);
+  const auto* a = static_cast<const std::byte*>(t.a.data);
+  const auto* b = static_cast<const std::byte*>(t.b.data);
+  const auto* c = static_cast<const std::byte*>(t.c.data);
+  const auto row = [&](size_t n) {
+    f(reinterpret_cast<Y*>(y), reinterpret_cast<const X*>(a), reinterpret_cast<const X*>(b),
+      reinterpret_cast<const X*>(c), n);
+  };
+  const size_t whole = t.n * sizeof(X);
+  if (t.rows == 1 ||
+      (t.y.step == t.n * sizeof(Y) && t.a.step == whole && (arity < 2 || t.b.step == whole) &&
+       (arity < 3 || t.c.step == whole)))
+    return row(t.n * t.rows);
+  for (size_t r = 0; r < t.rows; ++r) {
+    row(t.n);
+    y += t.y.step;
+    a += t.a.step;
+    b += t.b.step;
+    c += t.c.step;
+  }
+}
 
 class TileProgram {
  public:
@@ -55,20 +92,21 @@ class TileProgram {
   class Frame {
    public:
     Frame(const TileProgram& program, std::byte* scratch);
-    void input(size_t i, const void* data) {
-      at_[i] = const_cast<void*>(data);
-    }  // NOLINT: never written through
-    void output(size_t i, void* data) { at_[outputs_at_ + i] = data; }
+    /// `step`: bytes from one row to the next, where there are several.
+    void input(size_t i, const void* data, size_t step = 0) {
+      at_[i] = {const_cast<void*>(data), step};  // NOLINT: never written through
+    }
+    void output(size_t i, void* data, size_t step = 0) { at_[outputs_at_ + i] = {data, step}; }
 
    private:
     friend class TileProgram;
     size_t outputs_at_;
-    std::array<void*, kMaxPlaces> at_;
+    std::array<TileRows::Side, kMaxPlaces> at_;
   };
 
-  /// Runs the first n <= tile() elements. A result must not lie over an operand, except that the
-  /// last step's may lie exactly on one.
-  void run(const Frame& frame, int64_t n) const;
+  /// Runs the first n elements of some rows, all together at most tile(). A result must not lie
+  /// over an operand, except that the last step's may lie exactly on one.
+  void run(Frame& frame, int64_t n, int64_t rows = 1) const;
 
  private:
   struct Step {
@@ -82,7 +120,7 @@ class TileProgram {
   bool fits_ = true;
   int64_t tile_ = kLongestTile;
   int64_t cost_ = 0;
-  size_t inputs_ = 0, outputs_ = 0, slots_ = 0, slot_bytes_ = 0;
+  size_t inputs_ = 0, outputs_ = 0, slots_ = 0, slot_bytes_ = 0, element_ = 0;
   std::vector<DType> input_types_;
   std::vector<Step> steps_;
   std::shared_ptr<std::byte> constants_;  // one tile each
