@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <string_view>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
@@ -16,19 +15,6 @@ using namespace recurrence_internal;
 namespace {
 
 bool is_view(const Node& n) { return n.op->name == "split" || n.op->name == "slice"; }
-
-// Whether steps made of such ops run as one program, in which some more of them cost no more than
-// outside.
-bool is_program(const Subgraph& body) {
-  static const std::set<std::string_view> kHeld{"matmul", "concat",     "fill",
-                                                "sum",    "reduce_max", "reduce_min"};
-  const std::vector<int32_t> live = live_nodes(body);
-  return std::all_of(live.begin(), live.end(), [&](int32_t id) {
-    const Node& n = body.graph.node(id);
-    return n.op == &placeholder_op() || n.op == &constant_op() || !n.op->formula.empty() ||
-           kHeld.count(n.op->name) != 0 || is_view(n);
-  });
-}
 
 class Absorber {
  public:
@@ -108,6 +94,10 @@ class Absorber {
              over_time(s_.graph.type(n.inputs[0])) &&
              (n.op->name == "split" || n.attributes.shape("bounds")[0].is_constant());
     }
+    if (n.op->name == "matmul") {
+      return !n.attributes.flag("transpose_a") && over_time(s_.graph.type(n.inputs[0])) &&
+             s_.graph.type(n.inputs[1]).shape.size() == 2;
+    }
     if (n.op->formula.empty()) return false;
     return std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value v) {
       if (!v) return false;
@@ -170,7 +160,7 @@ Vars with_work(Rebuilder& r, const Node& loop, const std::vector<int32_t>& nodes
     Vars in;
     for (const Value v : n.inputs) in.push_back(operand(v));
     Attributes a = n.attributes;
-    if (n.op->formula.empty()) a.set("axis", int64_t{1});
+    if (is_view(n)) a.set("axis", int64_t{1});
     const Vars out = g.call(*n.op, in, a, {.site = n.site});
     for (size_t k = 0; k < out.size(); ++k) now[{n.id, static_cast<int32_t>(k)}] = out[k];
   }

@@ -34,6 +34,10 @@ inline bool is_branch(const Node& n) {
 // A symbol for the rows of a body that no operand of the outer graph uses.
 std::string row_symbol_of(const Graph& outer);
 
+// Whether steps of such a body run as one program on the engines: in one, some more elementwise
+// work costs no more than outside, and products for many steps are done together.
+bool is_program(const Subgraph& body);
+
 // Makes a recurrence of a body that was written in a child of `outer`. `s.inputs` stand for
 // `operands`: states, xs, per_row. What the body captured becomes its shared operands.
 Vars close_body(Graph outer, Subgraph s, Vars operands, const Var& begin, const Var& end,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
@@ -27,6 +28,17 @@ bool is_clear_outside(const Graph& g, const Node& n, const RecurrenceLayout& l, 
 }
 
 }  // namespace
+
+bool recurrence_internal::is_program(const Subgraph& body) {
+  static const std::set<std::string_view> kHeld{"matmul", "concat", "fill",       "split",
+                                                "slice",  "sum",    "reduce_max", "reduce_min"};
+  const std::vector<int32_t> live = live_nodes(body);
+  return std::all_of(live.begin(), live.end(), [&](int32_t id) {
+    const Node& n = body.graph.node(id);
+    return n.op == &placeholder_op() || n.op == &constant_op() || !n.op->formula.empty() ||
+           kHeld.count(n.op->name) != 0;
+  });
+}
 
 Subgraph prune_recurrences(const Subgraph& s) {
   BodyPass bodies(prune_recurrences);

@@ -35,11 +35,12 @@ class Sinker {
   // Moves what it can; false when nothing moves.
   bool run() {
     const Subgraph old = parts_.body;
+    const bool program = is_program(old);
     std::vector<std::optional<Build>> ys(layout_.ys), sums(layout_.sums);
     bool any = false;
     for (size_t i = 0; i < layout_.ys; ++i) {
       const Value v = old.outputs[layout_.states + i];
-      if (v && body().node(v.node).op->name == "matmul") ys[i] = after_y(v);
+      if (v && !program && body().node(v.node).op->name == "matmul") ys[i] = after_y(v);
       any = any || ys[i].has_value();
     }
     for (size_t i = 0; i < layout_.sums; ++i) {

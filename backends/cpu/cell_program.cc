@@ -58,6 +58,7 @@ class Compiler {
     place_outputs();
     if (!make_groups() || !make_ends())
       return refuse("its elementwise operations do not fit one program");
+    schedule_products();
     return std::move(program_);
   }
   const std::string& why() const { return why_; }
@@ -219,13 +220,13 @@ class Compiler {
       std::vector<double> steps;
       for (const Instruction& in : program_of(*n.op, n.attributes).code) {
         const auto at = [&](int32_t i) { return i < 0 ? 0.0 : steps[static_cast<size_t>(i)]; };
-        steps.push_back(in.fn == Fn::kConstant ? in.constant
-                        : in.fn == Fn::kInput  ? number(static_cast<size_t>(in.input))
-                        : program_.dtype == f64
-                            ? evaluate(in.fn, at(in.a), at(in.b), at(in.c))
-                            : double{evaluate(in.fn, static_cast<float>(at(in.a)),
-                                              static_cast<float>(at(in.b)),
-                                              static_cast<float>(at(in.c)))});
+        steps.push_back(
+            in.fn == Fn::kConstant ? in.constant
+            : in.fn == Fn::kInput  ? number(static_cast<size_t>(in.input))
+            : program_.dtype == f64
+                ? evaluate(in.fn, at(in.a), at(in.b), at(in.c))
+                : double{evaluate(in.fn, static_cast<float>(at(in.a)), static_cast<float>(at(in.b)),
+                                  static_cast<float>(at(in.c)))});
       }
       k.number = steps.back();
     } else {
@@ -241,8 +242,8 @@ class Compiler {
   // A reduction of [rows,columns] to [rows,1].
   bool over_columns(const Node& n) const {
     const auto& axes = n.attributes.integers("axes");
-    return n.attributes.flag("keep_dims") && axes.size() == 1 && rows_of(n.inputs[0], n.outputs[0].dtype) &&
-           axis_index(axes[0], 2) == 1;
+    return n.attributes.flag("keep_dims") && axes.size() == 1 &&
+           rows_of(n.inputs[0], n.outputs[0].dtype) && axis_index(axes[0], 2) == 1;
   }
   bool take_reduction(const Node& n, const ReductionRow& r) {
     if (!over_columns(n) || known_.at(n.inputs[0]).scalar) return false;
@@ -267,6 +268,7 @@ class Compiler {
     const Place y = home_of(v);
     const Place a = place_of(n.inputs[0]);
     auto& moves = stage(at).moves;
+    made_[{at, static_cast<int>(moves.size())}] = v;
     known_[v] = {y, at, false, false, 0, static_cast<int>(moves.size()), true};
     moves.emplace_back(CellProgram::Product{a, y, w->second, n.attributes.flag("transpose_b"),
                                             width(n.inputs[0]), width(v)});
@@ -292,6 +294,7 @@ class Compiler {
       (vector ? p.bias : p.c) = place_of(addend);
       const Value sum{n.id, 0};
       if (const std::optional<Place> own = y_place(sum)) p.y = *own;
+      made_[{k.stage, k.move}] = sum;
       known_[sum] = {p.y, k.stage, false, false, 0, k.move, true};
       return true;
     }
@@ -447,6 +450,29 @@ class Compiler {
     return true;
   }
 
+  void schedule_products() {
+    using When = CellProgram::Product::When;
+    program_.ahead.assign(program_.buffers.size(), false);
+    for (size_t s = 0; s < program_.stages.size(); ++s) {
+      auto& moves = program_.stages[s].moves;
+      for (size_t m = 0; m < moves.size(); ++m) {
+        auto* const p = std::get_if<CellProgram::Product>(&moves[m]);
+        if (p == nullptr) continue;
+        const Value made = made_.at({static_cast<int>(s), static_cast<int>(m)});
+        p->index = program_.products++;
+        const auto over_time = [](const Place& at) {
+          return at.home == Home::kX || at.home == Home::kY;
+        };
+        if (p->a.home == Home::kX && (!p->c || p->c->home == Home::kX)) {
+          p->when = When::kBefore;
+          if (p->y.home == Home::kBuffer) program_.ahead[p->y.index] = true;
+        } else if (over_time(p->a) && !p->c && p->y.home == Home::kY && uses_.at(made) == 1) {
+          p->when = When::kAfter;
+        }
+      }
+    }
+  }
+
   const KernelCall& call_;
   RecurrenceLayout layout_;
   const Subgraph& body_;
@@ -457,6 +483,7 @@ class Compiler {
   std::map<Value, Known> known_;
   std::map<Value, size_t> shared_;
   std::map<Value, int> uses_;
+  std::map<std::pair<int, int>, Value> made_;  // by stage and move, what a product makes
   std::map<std::pair<int, int64_t>, std::vector<int32_t>>
       members_;  // (stage, width) -> elementwise nodes
 };

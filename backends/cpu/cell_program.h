@@ -47,6 +47,10 @@ struct CellProgram {
     int64_t k = 0, n = 0;
     std::optional<Place> c = {};     ///< rows that the sums begin with
     std::optional<Place> bias = {};  ///< the same for all rows
+    size_t index = 0;                ///< among all products
+    /// What needs nothing that a step computes, or is needed by none, is done for many steps at
+    /// once.
+    enum class When : uint8_t { kBefore, kInStep, kAfter } when = When::kInStep;
   };
   /// y = the columns of a row in one number.
   struct Reduction {
@@ -71,8 +75,10 @@ struct CellProgram {
   DType dtype = DType::f32;
   std::vector<Stage> stages;
   std::vector<int64_t> buffers;  ///< widths
-  std::vector<Copy> ends;        ///< outputs that no group wrote in place
-  std::vector<Place> next;       ///< where each next state lies at the end of a step
+  std::vector<bool> ahead;       ///< of each buffer: written for many steps at once
+  size_t products = 0;
+  std::vector<Copy> ends;   ///< outputs that no group wrote in place
+  std::vector<Place> next;  ///< where each next state lies at the end of a step
   std::vector<int64_t> state_widths;
   std::vector<Tensor> numbers;  ///< rows of one number each, that places point at
 

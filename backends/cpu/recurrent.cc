@@ -20,6 +20,8 @@ using Home = Place::Home;
 // Rows that one thread takes through time together, so that they share the reading of weights;
 // fewer where there are threads to spare. No row's bits depend on its neighbours.
 constexpr int64_t kMostRows = 32, kFewestRows = 4;
+// Rows of products that need not be done step by step: so many share the reading of their matrix.
+constexpr int64_t kRowsAhead = 64;
 
 class Recurrent final : public PreparedKernel {
  public:
@@ -43,12 +45,17 @@ class Recurrent final : public PreparedKernel {
                              cat("rows", p->k, "x", p->n, p->transposed ? "t" : "")});
       }
       for (const auto& g : s.groups)
-        scratch_ = std::max(scratch_, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
+        scratch_ =
+            std::max(scratch_, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
     }
     for (const int64_t w : program_.state_widths)
       states_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
-    for (const int64_t w : program_.buffers)
-      buffers_.push_back(take(static_cast<size_t>(rows_ * w) * element_));
+    const int64_t ahead = kRowsAhead / std::clamp<int64_t>(rows_, 1, kMostRows);
+    ahead_ = std::clamp<int64_t>(ahead, 1, std::max<int64_t>(1, steps_));
+    for (size_t i = 0; i < program_.buffers.size(); ++i) {
+      const int64_t steps = program_.ahead[i] ? ahead_ : 1;
+      buffers_.push_back(take(static_cast<size_t>(steps * rows_ * program_.buffers[i]) * element_));
+    }
     program_.for_each_place([&](Place& p) { locate(call, p); });
     scratch_ = align_up(scratch_);
     scratch_at_ = take(scratch_ * static_cast<size_t>(parts_of(rows_, kFewestRows)));
@@ -114,7 +121,8 @@ class Recurrent final : public PreparedKernel {
       case Home::kBuffer:
         p.row = static_cast<size_t>(program_.buffers[p.index]) * element_;
         p.offset += buffers_[p.index];
-        return;
+        if (!program_.ahead[p.index]) return;
+        break;
       default:
         return;
     }
@@ -139,18 +147,43 @@ class Recurrent final : public PreparedKernel {
 
     void run() {
       read_windows();
-      for (int64_t s = 0; s < k_.steps_; ++s) {
-        t_ = k_.reverse_ ? k_.steps_ - 1 - s : s;
-        active_count_ = 0;
-        for (int64_t r = 0; r < count_; ++r) {
-          if (t_ >= begin_[r] && t_ < end_[r]) active_[active_count_++] = first_ + r;
+      for (int64_t s = 0; s < k_.steps_; s += k_.ahead_) {
+        const int64_t end = std::min(k_.steps_, s + k_.ahead_);
+        multiply_together(When::kBefore, s, end);
+        for (int64_t i = s; i < end; ++i) {
+          begin_step(i);
+          if (active_count_ < count_) clear_idle_rows();
+          if (active_count_ > 0) step();
         }
-        if (active_count_ < count_) clear_idle_rows();
-        if (active_count_ > 0) step();
+        multiply_together(When::kAfter, s, end);
       }
     }
 
    private:
+    using When = CellProgram::Product::When;
+
+    // The time of the step, and the rows that run at it.
+    void begin_step(int64_t s) {
+      t_ = k_.reverse_ ? k_.steps_ - 1 - s : s;
+      active_count_ = 0;
+      for (int64_t r = 0; r < count_; ++r) {
+        if (t_ >= begin_[r] && t_ < end_[r]) active_[active_count_++] = first_ + r;
+      }
+    }
+
+    // The products that are done for many steps at once, for the steps [from, end).
+    void multiply_together(When when, int64_t from, int64_t end) {
+      for (const CellProgram::Product* p : k_.products_) {
+        if (p->when != when) continue;
+        Rows rows;
+        for (int64_t s = from; s < end; ++s) {
+          begin_step(s);
+          add_rows(*p, rows);
+        }
+        multiply(*p, rows);
+      }
+    }
+
     static int64_t number_at(const View& v, int64_t i) {
       return v.type->dtype == i32 ? v.as<int32_t>()[i] : v.as<int64_t>()[i];
     }
@@ -196,7 +229,9 @@ class Recurrent final : public PreparedKernel {
                               : p.home == Home::kState || p.home == Home::kBuffer
                                   ? args_.workspace
                                   : args_.in[k_.operand_of(p)].data;
-      return base + p.offset + static_cast<size_t>(t_) * p.step + static_cast<size_t>(row) * p.row;
+      const int64_t time = p.home == Home::kBuffer ? t_ % k_.ahead_ : t_;
+      return base + p.offset + static_cast<size_t>(time) * p.step +
+             static_cast<size_t>(row) * p.row;
     }
     std::byte* state(size_t i, int64_t row) const {
       return args_.workspace + k_.states_[i] +
@@ -236,7 +271,6 @@ class Recurrent final : public PreparedKernel {
                       state(s, active_[i]), row);
         }
       }
-      size_t product = 0;
       for (const CellProgram::Stage& s : k_.program_.stages) {
         for (const auto& m : s.moves) {
           if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
@@ -244,8 +278,10 @@ class Recurrent final : public PreparedKernel {
           } else if (const auto* r = std::get_if<CellProgram::Reduction>(&m)) {
             for (int64_t i = 0; i < active_count_; ++i)
               r->run(at(r->from, active_[i]), r->from.width, at(r->y, active_[i]));
-          } else {
-            multiply(std::get<CellProgram::Product>(m), args_.packed[product++]);
+          } else if (const auto& p = std::get<CellProgram::Product>(m); p.when == When::kInStep) {
+            Rows rows;
+            add_rows(p, rows);
+            multiply(p, rows);
           }
         }
         for (const CellProgram::Group& g : s.groups) evaluate(g);
@@ -255,20 +291,29 @@ class Recurrent final : public PreparedKernel {
         const Place& p = k_.program_.next[s];
         if (p.home == Home::kState) continue;
         for (int64_t i = 0; i < active_count_; ++i)
-          std::memcpy(state(s, active_[i]), at(p, active_[i]), static_cast<size_t>(p.width) * k_.element_);
+          std::memcpy(state(s, active_[i]), at(p, active_[i]),
+                      static_cast<size_t>(p.width) * k_.element_);
       }
     }
 
-    void multiply(const CellProgram::Product& p, const std::byte* packed) const {
-      const void *a[kMostRows], *c[kMostRows];
-      void* y[kMostRows];
-      for (int64_t i = 0; i < active_count_; ++i) {
-        a[i] = at(p.a, active_[i]);
-        y[i] = at(p.y, active_[i]);
-        if (p.c) c[i] = at(*p.c, active_[i]);
+    struct Rows {
+      static constexpr int64_t kMost = kRowsAhead + kMostRows;
+      const void *a[kMost], *c[kMost];
+      void* y[kMost];
+      int64_t count = 0;
+    };
+    void add_rows(const CellProgram::Product& p, Rows& rows) const {
+      for (int64_t i = 0; i < active_count_; ++i, ++rows.count) {
+        rows.a[rows.count] = at(p.a, active_[i]);
+        rows.y[rows.count] = at(p.y, active_[i]);
+        if (p.c) rows.c[rows.count] = at(*p.c, active_[i]);
       }
-      k_.gemm_.run({a, 1, y, p.c ? c : nullptr, p.bias ? at(*p.bias, 0) : nullptr, active_count_},
-                   p.k, packed, p.n);
+    }
+    void multiply(const CellProgram::Product& p, const Rows& rows) const {
+      if (rows.count == 0) return;
+      k_.gemm_.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr, p.bias ? at(*p.bias, 0) : nullptr,
+                    rows.count},
+                   p.k, args_.packed[p.index], p.n);
     }
 
     // Rows that follow each other go through the program together, as many as fit a tile.
@@ -303,8 +348,7 @@ class Recurrent final : public PreparedKernel {
     void spread_number(const CellProgram::Group& g, size_t k, TileProgram::Frame& frame,
                        int64_t first, int64_t rows, int64_t width) const {
       const Place& p = g.inputs[k];
-      std::byte* const to =
-          scratch_ + g.program->scratch_bytes() + k * k_.spread_bytes(g);
+      std::byte* const to = scratch_ + g.program->scratch_bytes() + k * k_.spread_bytes(g);
       const size_t row = static_cast<size_t>(width) * k_.size(p);
       for (int64_t r = 0; r < rows; ++r)
         spread(to + static_cast<size_t>(r) * row, at(p, first + r), static_cast<size_t>(width),
@@ -329,6 +373,7 @@ class Recurrent final : public PreparedKernel {
   bool reverse_;
   std::string title_;  // for errors
   int64_t steps_ = 0, rows_ = 0;
+  int64_t ahead_ = 1;  // steps whose products are done together
   size_t bytes_ = 0, scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;
   std::vector<Packing> packings_;  // of their matrices

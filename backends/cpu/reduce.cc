@@ -112,7 +112,7 @@ class Reduce final : public PreparedKernel {
 };
 
 Kernel row_of(const std::string& op, ReduceOps<float> RowOps<float>::* of_f32,
-                  ReduceOps<double> RowOps<double>::* of_f64) {
+              ReduceOps<double> RowOps<double>::* of_f64) {
   return {.name = "cpu." + op,
           .op = op,
           .note = "SIMD rows and columns",

@@ -45,9 +45,8 @@ inline void for_rows(const TileRows& t, int arity, const F& f) {
       reinterpret_cast<const X*>(c), n);
   };
   const size_t whole = t.n * sizeof(X);
-  if (t.rows == 1 ||
-      (t.y.step == t.n * sizeof(Y) && t.a.step == whole && (arity < 2 || t.b.step == whole) &&
-       (arity < 3 || t.c.step == whole)))
+  if (t.rows == 1 || (t.y.step == t.n * sizeof(Y) && t.a.step == whole &&
+                      (arity < 2 || t.b.step == whole) && (arity < 3 || t.c.step == whole)))
     return row(t.n * t.rows);
   for (size_t r = 0; r < t.rows; ++r) {
     row(t.n);
