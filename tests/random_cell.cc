@@ -113,7 +113,11 @@ Ran run_by_hand(CellWorld& w, const RandomCell& c, const Vars& first, const Vars
     const int64_t t = backwards ? steps - 1 - s : s;
     const auto at = static_cast<size_t>(t);
     Vars now;
-    for (const Var& x : xs) now.push_back(squeeze(slice(x, 0, t, t + 1), 0));
+    for (const Var& x : xs) {
+      const auto apart = std::find_if(w.apart.begin(), w.apart.end(),
+                                      [&](const auto& a) { return a.first.same(x); });
+      now.push_back(apart != w.apart.end() ? apart->second[at] : squeeze(slice(x, 0, t, t + 1), 0));
+    }
     Var runs;
     if (window.end) {
       std::vector<double> mask;
@@ -225,6 +229,27 @@ Vars first_states(CellWorld& w, const std::vector<int64_t>& widths, const Vars& 
   return r;
 }
 
+Var sum_of_halves(const Var& v) {
+  const Vars halves = split(v, 2, -1);
+  return halves[0] + halves[1];
+}
+
+const std::vector<Echo>& echoes() {
+  static const std::vector<Echo> kAll{
+      {[](const Var& v) { return sigmoid(v); }, [](const Var& v) { return sigmoid(v); }},
+      {[](const Var& v) { return exp(tanh(v)) * 0.3; },
+       [](const Var& v) { return exp(tanh(v)) * 0.3; }},
+      {[](const Var& v) { return tanh(v * 0.25); }, [](const Var& v) { return tanh(v * 0.75); }},
+      {[](const Var& v) { return 1.0 - v; }, [](const Var& v) { return v - 1.0; }},
+      {[](const Var& v) { return v - sin(v); }, [](const Var& v) { return sin(v) - v; }},
+      {[](const Var& v) { return scaled_tanh(v, 0.8, 0.6); },
+       [](const Var& v) { return scaled_tanh(v, 0.5, 0.9); }},
+      {[](const Var& v) { return sum_of_halves(concat<Var>({v, sigmoid(v)}, -1)); },
+       [](const Var& v) { return concat<Var>({v, sigmoid(v)}, 1); }},  // there along the rows
+  };
+  return kAll;
+}
+
 // NaN where no row runs.
 void poison(const Window& window, Tensor& x) {
   const int64_t steps = x.dim(0), rows = x.dim(1), width = x.dim(2);
@@ -243,6 +268,15 @@ void poison(const Window& window, Tensor& x) {
 Vars random_inputs(CellWorld& w, const Window& window, bool by_hand, Var x) {
   const auto sequence = [&] {
     const auto n = static_cast<int64_t>(1 + w.d.below(w.d.one_in(4) ? kWidest : 12));
+    if (w.p.config.form == Form::kUnrolled && w.d.one_in(3)) {
+      Vars each, parts;
+      for (int64_t t = 0; t < w.p.config.steps; ++t) {
+        each.push_back(w.rowwise("x", {w.rows, n}));
+        parts.push_back(expand_dims(each.back(), 0));
+      }
+      w.apart.emplace_back(concat(parts, 0), each);
+      return w.apart.back().first;
+    }
     const Var v = w.rowwise("x", {w.steps, w.rows, n});
     if (w.p.config.poison && !by_hand) poison(window, w.p.feeds.back().second);
     return v;
@@ -306,13 +340,14 @@ CellProgram random_cell_program(uint64_t seed, DType dtype, bool by_hand) {
     const bool is_layer = c.form == Form::kLayer;
     const size_t lines = 1 + d.below(d.one_in(4) ? 8 : 3), ys = 1 + d.below(3),
                  sums = c.form == Form::kRecurrence && d.one_in(4) ? 1 + d.below(2) : 0;
+    const Echo* echo = c.form != Form::kLayer && d.one_in(3) ? &d.of(echoes()) : nullptr;
     // The same cell with other weights, or with the same ones, for the way back.
     const uint64_t own = d.below(1000000);
     const auto make = [&] {
       Dice dice(own);
       std::vector<bool> flags;
       for (const Var& v : xs) flags.push_back(v.dtype() == boolean);
-      return CellMaker(w, dice, states, widths, flags, bound).run(lines, ys, sums);
+      return CellMaker(w, dice, states, widths, flags, bound).run(lines, ys, sums, echo);
     };
     const RandomCell cell = make();
     const Vars first = first_states(w, states, before.rest);
@@ -339,6 +374,7 @@ CellProgram random_cell_program(uint64_t seed, DType dtype, bool by_hand) {
     for (const Var& y : ran.ys) {
       if (last ? !d.one_in(4) : d.one_in(4)) p.outputs.push_back(y);
     }
+    if (echo != nullptr) p.outputs.push_back(echo->outside(ran.ys.back()));
     for (const Var& v : ran.rest) {
       if (d.one_in(2)) p.outputs.push_back(v);
     }

@@ -345,7 +345,7 @@ const std::vector<Kind>& kinds() {
 
 }  // namespace
 
-RandomCell CellMaker::run(size_t lines, size_t ys, size_t sums) {
+RandomCell CellMaker::run(size_t lines, size_t ys, size_t sums, const Echo* echo) {
   std::vector<const Kind*> drawn;
   for (const Kind& k : kinds()) {
     if ((!k.reduces || w.p.config.reductions) && (!k.kinks || w.p.config.kinks))
@@ -383,8 +383,15 @@ RandomCell CellMaker::run(size_t lines, size_t ys, size_t sums) {
     }
     cell_.next.push_back(v);
   }
+  const size_t heard = cell_.next[0];
+  if (echo != nullptr) {
+    cell_.next[0] = add({cell_.states[0], 1, [heard, f = echo->inside](const Vars& before) {
+                           return tanh(before[heard] * 0.5 + f(before[heard]));
+                         }});
+  }
   for (size_t k = 0; k < ys; ++k) cell_.ys.push_back(d.one_in(2) ? d.of(cell_.next) : any());
   for (size_t k = 0; k < sums; ++k) cell_.sums.push_back(any(5));
+  if (echo != nullptr) cell_.ys.push_back(heard);
   for (const Known& k : known_) cell_.bounds.push_back(k.bound);
   return std::move(cell_);
 }

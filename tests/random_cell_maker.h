@@ -24,6 +24,7 @@ struct CellWorld {
   Dice& d;
   Dim steps, rows;
   std::vector<std::pair<Var, std::pair<int64_t, int64_t>>> matrices = {};
+  std::vector<std::pair<Var, Vars>> apart = {};  // sequences of which each step is a placeholder
 
   DType dtype() const { return p.config.dtype; }
 
@@ -73,6 +74,13 @@ struct RandomCell {
   std::vector<double> bounds;
 };
 
+// What a step computes of a value, and what the graph around computes of it over time: the same, so
+// that it can be had from the loop, or nearly the same, so that it cannot.
+struct Echo {
+  Var (*inside)(const Var& v);
+  Var (*outside)(const Var& v);
+};
+
 class CellMaker {
  public:
   CellMaker(CellWorld& w, Dice& d, std::vector<int64_t> states, const std::vector<int64_t>& xs,
@@ -83,7 +91,8 @@ class CellMaker {
       known_.push_back({xs[i], i == 0 ? bound_of_x : 1, flags[i]});
   }
 
-  RandomCell run(size_t lines, size_t ys, size_t sums);
+  // `echo`: where there is one, the last y is what it is of.
+  RandomCell run(size_t lines, size_t ys, size_t sums, const Echo* echo);
 
   // For the rows of the table.
   CellWorld& w;
