@@ -90,6 +90,7 @@ struct Kernel {
   /// Where the cost depends on the call, this is it. What a kernel does not pay for it still
   /// supports, so that it can be forced there.
   std::function<double(const KernelCall&)> cost_of = {};
+  bool allocates = false;  ///< a run may allocate or lock: never in a stream
 
   double cost_on(const KernelCall& call) const { return cost_of ? cost_of(call) : cost; }
 };
