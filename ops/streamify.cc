@@ -295,10 +295,11 @@ class Streamer {
       note(n, 0, {.over = Over::kSoFar, .ends = true});
       return true;
     }
-    const bool less = op == "less", greater = op == "greater";
-    if (!less && !greater) return false;
+    const bool less = op == "less", greater = op == "greater", mask = op == "sequence_mask";
+    if (!less && !greater && !mask) return false;
     const size_t low = less ? 0 : 1, high = 1 - low;
-    if (!is(high, &Fact::ends) || !(is(low, &Fact::counts) || below_one(low))) return false;
+    if (!mask && (!is(high, &Fact::ends) || !(is(low, &Fact::counts) || below_one(low))))
+      return false;
     Shape s;
     for (const Dim& d : n.outputs[0].shape) s.push_back(d.bind(binding_));
     r_.set(n, {fill(to_, boolean, s, 1)});

@@ -34,6 +34,10 @@ struct KernelCall {
 
   /// A shape attribute as numbers.
   Dims dims(std::string_view attribute) const;
+  /// Number `i` of a shape attribute.
+  int64_t dim(std::string_view attribute, size_t i) const {
+    return attributes.shape(attribute)[i].constant();
+  }
 };
 
 /// An operand or result in memory: contiguous, row-major, aligned as its elements. Null data:
