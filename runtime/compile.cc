@@ -132,7 +132,9 @@ Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options) {
       for (const Value v : n.inputs)
         call.in.push_back(v ? type(s.graph.type(v)) : TensorType{f32, {}, false});
       for (const ValueType& t : n.outputs) call.out.push_back(type(t));
-      if (choose(call, options) == nullptr) nodes.insert(id);
+      const Kernel* whole = choose(call, options);
+      const bool asked_for = whole != nullptr && whole->name == options.kernel;
+      if (whole == nullptr || (whole->packs && !asked_for)) nodes.insert(id);
     }
     if (!nodes.empty()) s = inline_steps(s, nodes);
   }

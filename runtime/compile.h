@@ -43,7 +43,8 @@ Subgraph fuse(const Subgraph& s, const CompileOptions& options, RewriteLog* log 
 /// training left (runtime/stream.h).
 Subgraph lower_for_steps(const Subgraph& unit, const CompileOptions& options);
 
-/// The bodies in the place of loops of one step that no kernel runs whole. All shapes are numbers.
+/// The bodies in the place of loops of one step that no kernel runs whole, or none that is worth it
+/// for one step. All shapes are numbers.
 Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options);
 
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll

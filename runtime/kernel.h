@@ -95,6 +95,7 @@ struct Kernel {
   /// supports, so that it can be forced there.
   std::function<double(const KernelCall&)> cost_of = {};
   bool allocates = false;  ///< a run may allocate or lock: never in a stream
+  bool packs = false;      ///< a run packs its weights anew: worth it for many steps, not for one
 
   double cost_on(const KernelCall& call) const { return cost_of ? cost_of(call) : cost; }
 };

@@ -366,6 +366,9 @@ StreamState Stream::state() const {
 }
 
 void Stream::set_state(const StreamState& state) {
+  if (state.size() > program_->states.size())
+    fail(Fault::kArgument, "stream.state.count", "[stream] the state has ", state.size(),
+         " values, this stream ", program_->states.size());
   for (const bool write : {false, true}) {  // nothing is changed unless all fits
     for (size_t i = 0; i < program_->states.size(); ++i) {
       const std::string& name = program_->states[i];
@@ -380,9 +383,6 @@ void Stream::set_state(const StreamState& state) {
       if (write) std::memcpy(const_cast<std::byte*>(now.raw()), t.raw(), t.bytes());
     }
   }
-  if (state.size() != program_->states.size())
-    fail(Fault::kArgument, "stream.state.count", "[stream] the state has ", state.size(),
-         " values, this stream ", program_->states.size());
 }
 
 bool Stream::refresh(const std::vector<Feed>& feeds) {

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -77,8 +76,9 @@ class Stream {
   void reset();
   /// The same for one row of the batch. Error: stream.row.range, stream.row.steps.
   void reset(int64_t row);
-  /// A copy of the states, and back: to go on later, or elsewhere. Errors: stream.state.*.
+  /// A copy of the states, to go on later or elsewhere.
   StreamState state() const;
+  /// Goes on from there. Errors: stream.state.*; then nothing has changed.
   void set_state(const StreamState& state);
 
   /// Goes over to the values that the variables have now, and to other feeds; states stay. False:

@@ -174,9 +174,11 @@ TEST_CASE("a step of each cell allocates and locks nothing", "[stream]") {
         m.form = form;
         m.mode = tool::BenchMode::stream;
         const tool::BenchNetwork n = tool::bench_network(m);
-        Session session(n.graph);
-        Stream stream(session, n.fetches);
-        CHECK_NOTHING(of_steps(stream));
+        for (const char* kernel : {"", "cpu.recurrence.engine"}) {
+          Session session(n.graph, {.kernel = kernel});
+          Stream stream(session, n.fetches);
+          CHECK_NOTHING(of_steps(stream));
+        }
       }
     }
   }

@@ -188,7 +188,7 @@ void largest_of_lines(const Lines& s, const T* x, int64_t* y) {
     int64_t best = 0;
     for (int64_t k = 1; k < s.length; ++k) {
       const T v = of[k * s.inner], largest = of[best * s.inner];
-      if (v > largest || (v != v && largest == largest)) best = k;
+      if (v > largest || (std::isnan(v) && !std::isnan(largest))) best = k;
     }
     y[line] = best;
   }

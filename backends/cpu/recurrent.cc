@@ -274,7 +274,8 @@ void add_recurrent(std::vector<Kernel>& rows) {
              std::string why;
              CellProgram::compile(call, &why);
              return why;
-           }});
+           },
+       .packs = true});
 }
 
 }  // namespace rondo::cpu
