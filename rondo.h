@@ -78,6 +78,7 @@
 #include <rondo/runtime/plan.h>
 #include <rondo/runtime/progress.h>
 #include <rondo/runtime/session.h>
+#include <rondo/runtime/stream.h>
 #include <rondo/runtime/trainer.h>
 #include <rondo/runtime/ts_format.h>
 #include <rondo/runtime/variable_store.h>

@@ -11,6 +11,7 @@
 
 #include <rondo/ops/random.h>
 #include <rondo/runtime/session.h>
+#include <rondo/runtime/stream.h>
 
 namespace rondo::tool {
 namespace {
@@ -61,13 +62,58 @@ int64_t bytes_of(const BoundPlan& plan) {
   return static_cast<int64_t>(n);
 }
 
+const char* mode_name(BenchMode m) {
+  return m == BenchMode::infer ? "infer" : m == BenchMode::train ? "train" : "stream";
+}
+
 const char* form_name(BenchForm f) {
   return f == BenchForm::fused ? "fused" : f == BenchForm::scan ? "scan" : "unrolled";
+}
+
+// Runs that are shorter than `least_ms` are timed many at once.
+template <class F>
+void time_runs(const F& run, double least_ms, const BenchOptions& options, BenchResult& r) {
+  for (int i = 0; i < 3; ++i) run();
+  if (options.allocations) {
+    const int64_t before = options.allocations();
+    run();
+    r.allocations = options.allocations() - before;
+  }
+  const auto timed = [&](int64_t times) {
+    const Clock::time_point start = Clock::now();
+    for (int64_t i = 0; i < times; ++i) run();
+    return ms_since(start);
+  };
+  while (timed(r.at_once) < least_ms) r.at_once *= 2;
+  std::vector<double> ms;
+  const Clock::time_point start = Clock::now();
+  while (ms.size() < 5 || ms_since(start) < 1000 * options.min_time)
+    ms.push_back(timed(r.at_once) / static_cast<double>(r.at_once));
+  std::sort(ms.begin(), ms.end());
+  r.runs = static_cast<int64_t>(ms.size());
+  r.ms_min = ms.front();
+  r.ms_median = (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2;
+}
+
+BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
+  constexpr double kLeastMs = 0.1;
+  const BenchNetwork n = bench_network(model);
+  Session session(n.graph, {.backend = options.backend}, std::make_shared<ThreadTeam>(1));
+  BenchResult r;
+  const Clock::time_point planning = Clock::now();
+  Stream stream(session, n.fetches, {.threads = options.threads});
+  r.plan_ms = ms_since(planning);
+  r.kernel = kernels_of(stream.plan());
+  r.peak_bytes = bytes_of(stream.plan());
+  time_runs([&] { stream.step(); }, kLeastMs, options, r);
+  r.gflops = bench_flops(model) / r.ms_min * 1e-6;
+  return r;
 }
 
 }  // namespace
 
 BenchResult bench(const BenchModel& model, const BenchOptions& options) {
+  if (model.mode == BenchMode::stream) return bench_stream(model, options);
   const BenchNetwork n = bench_network(model);
   const std::vector<int32_t> lengths = bench_lengths(model);
   std::vector<Feed> feeds{{n.x, cleared(noise(n.x, 1), lengths)}};
@@ -83,36 +129,22 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
   r.kernel = kernels_of(*plan);
   r.peak_bytes = bytes_of(*plan);
 
-  const RunOptions run{.training = model.train};
-  for (int i = 0; i < 3; ++i) session.run(n.fetches, feeds, run);
-  if (options.allocations) {
-    const int64_t before = options.allocations();
-    session.run(n.fetches, feeds, run);
-    r.allocations = options.allocations() - before;
-  }
-  std::vector<double> ms;
-  const Clock::time_point start = Clock::now();
-  while (ms.size() < 5 || ms_since(start) < 1000 * options.min_time) {
-    const Clock::time_point one = Clock::now();
-    session.run(n.fetches, feeds, run);
-    ms.push_back(ms_since(one));
-  }
-  std::sort(ms.begin(), ms.end());
-  r.runs = static_cast<int64_t>(ms.size());
-  r.ms_min = ms.front();
-  r.ms_median = (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2;
+  const RunOptions run{.training = model.mode == BenchMode::train};
+  time_runs([&] { session.run(n.fetches, feeds, run); }, 0, options, r);
   r.gflops = bench_flops(model) / r.ms_min * 1e-6;
   return r;
 }
 
 std::string explain_bench(const BenchModel& model, const BenchOptions& options) {
   const BenchNetwork n = bench_network(model);
-  return Session(n.graph, {.backend = options.backend}).explain(n.fetches);
+  Session session(n.graph, {.backend = options.backend});
+  if (model.mode == BenchMode::stream) return Stream(session, n.fetches).explain();
+  return session.explain(n.fetches);
 }
 
 std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResult& r) {
   nlohmann::ordered_json j{{"cell", m.cell},
-                           {"mode", m.train ? "train" : "infer"},
+                           {"mode", mode_name(m.mode)},
                            {"form", form_name(m.form)},
                            {"time", m.time},
                            {"batch", m.batch},
@@ -126,6 +158,7 @@ std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResul
                            {"ms_min", r.ms_min},
                            {"ms_median", r.ms_median},
                            {"runs", r.runs},
+                           {"at_once", r.at_once},
                            {"gflops", r.gflops},
                            {"kernel", r.kernel},
                            {"peak_bytes", r.peak_bytes},
@@ -137,11 +170,16 @@ std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResul
 std::string to_text(const BenchModel& m, const BenchOptions& o, const BenchResult& r) {
   std::string s =
       fmt::format("{} {} ({}): T {} B {} I {} H {}, {} layer{}{}{}, {}, {} thread{}\n", m.cell,
-                  m.train ? "train" : "infer", form_name(m.form), m.time, m.batch, m.input,
-                  m.hidden, m.layers, m.layers == 1 ? "" : "s", m.bidirectional ? " both ways" : "",
+                  mode_name(m.mode), form_name(m.form), m.time, m.batch, m.input, m.hidden,
+                  m.layers, m.layers == 1 ? "" : "s", m.bidirectional ? " both ways" : "",
                   m.ragged ? ", ragged" : "", cat(m.dtype), o.threads, o.threads == 1 ? "" : "s");
-  s += fmt::format("  {:.3f} ms at best, {:.3f} ms median of {} runs; {:.1f} GFLOP/s\n", r.ms_min,
-                   r.ms_median, r.runs, r.gflops);
+  if (r.at_once == 1) {
+    s += fmt::format("  {:.3f} ms at best, {:.3f} ms median of {} runs; {:.1f} GFLOP/s\n", r.ms_min,
+                     r.ms_median, r.runs, r.gflops);
+  } else {
+    s += fmt::format("  {:.3f} us at best, {:.3f} us median of {} times {}; {:.1f} GFLOP/s\n",
+                     1000 * r.ms_min, 1000 * r.ms_median, r.runs, r.at_once, r.gflops);
+  }
   s += fmt::format("  kernel {}; {:.1f} MiB planned; plan made in {:.1f} ms", r.kernel,
                    static_cast<double>(r.peak_bytes) / 1048576.0, r.plan_ms);
   if (r.allocations) s += fmt::format("; {} allocations a run", *r.allocations);

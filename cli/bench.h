@@ -20,7 +20,8 @@ struct BenchOptions {
 
 struct BenchResult {
   double ms_min = 0, ms_median = 0;
-  int64_t runs = 0;
+  int64_t runs = 0;        ///< that were timed,
+  int64_t at_once = 1;     ///< so many each time, of which the figures are the mean
   double gflops = 0;       ///< of the quickest run
   std::string kernel;      ///< those that run the recurrences or, without one, the products
   int64_t peak_bytes = 0;  ///< planned: arena, inputs, outputs and variables

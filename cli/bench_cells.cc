@@ -205,8 +205,11 @@ BenchNetwork bench_network(const BenchModel& m) {
     fail(Fault::kArgument, "bench.hidden.dim",
          "[bench] an sru's input must be as wide as its state, ", m.hidden, "; it is ",
          m.layers > 1 && m.bidirectional ? 2 * m.hidden : m.input);
+  const bool stream = m.mode == BenchMode::stream;
+  if (stream && (m.ragged || m.bidirectional || m.form == BenchForm::unrolled))
+    refuse_form("a stream has no lengths, no other direction and no unrolled loop");
   BenchNetwork n;
-  n.x = n.graph.placeholder("x", m.dtype, {m.time, m.batch, m.input});
+  n.x = n.graph.placeholder("x", m.dtype, {stream ? Dim("T") : Dim(m.time), m.batch, m.input});
   if (m.ragged) n.lengths = n.graph.placeholder("lengths", i32, {m.batch});
   Var y = n.x;
   for (int64_t l = 0; l < m.layers; ++l) {
@@ -224,7 +227,7 @@ BenchNetwork bench_network(const BenchModel& m) {
     }
   }
   n.fetches = {y};
-  if (!m.train) return n;
+  if (m.mode != BenchMode::train) return n;
   n.dy = n.graph.placeholder("dy", m.dtype, y.shape());
   Vars by = n.graph.trainable();
   by.insert(by.begin(), n.x);
@@ -242,7 +245,7 @@ double bench_flops(const BenchModel& m) {
     per_row += static_cast<double>(m.directions() * (inputs + (c.recurrent ? m.hidden : 0))) *
                static_cast<double>(c.gates * m.hidden);
   }
-  return 2 * rows * per_row * (m.train ? 3 : 1);
+  return 2 * rows * per_row * (m.mode == BenchMode::train ? 3 : 1);
 }
 
 }  // namespace rondo::tool

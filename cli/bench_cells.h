@@ -10,6 +10,13 @@
 
 namespace rondo::tool {
 
+/// What is timed.
+enum class BenchMode {
+  infer,  ///< the outputs of all steps
+  train,  ///< and the gradients of x and of every weight
+  stream  ///< one step of a Stream
+};
+
 /// How the cell comes into the graph.
 enum class BenchForm {
   fused,    ///< the library's layer
@@ -21,7 +28,8 @@ enum class BenchForm {
 struct BenchModel {
   std::string cell;
   int64_t time = 0, batch = 0, input = 0, hidden = 0, layers = 1;
-  bool bidirectional = false, ragged = false, train = false;
+  bool bidirectional = false, ragged = false;
+  BenchMode mode = BenchMode::infer;
   DType dtype = f32;
   BenchForm form = BenchForm::fused;
 

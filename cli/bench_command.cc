@@ -54,7 +54,7 @@ void add_bench(CLI::App& app, Run& run) {
   const auto size = [&](const char* name, int64_t& to, const char* what) {
     return c->add_option(name, to, what)->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   };
-  size("--time", m.time, "Steps T")->required();
+  CLI::Option* time = size("--time", m.time, "Steps T; a stream runs one at a time");
   size("--batch", m.batch, "Rows B")->required();
   size("--input", m.input, "Features of x, I")->required();
   size("--hidden", m.hidden, "Hidden units H")->required();
@@ -67,8 +67,12 @@ void add_bench(CLI::App& app, Run& run) {
         ->check(CLI::IsMember(values))
         ->default_str(standard);
   };
-  choice("--mode", m.train, std::map<std::string, bool>{{"infer", false}, {"train", true}},
-         "train: forward, and the gradients of x and of every weight", "infer");
+  choice(
+      "--mode", m.mode,
+      std::map<std::string, BenchMode>{
+          {"infer", BenchMode::infer}, {"train", BenchMode::train}, {"stream", BenchMode::stream}},
+      "train: forward, and the gradients of x and of every weight; stream: one step of a Stream",
+      "infer");
   choice("--dtype", m.dtype,
          std::map<std::string, DType>{{"f32", f32}, {"bf16", bf16}, {"f64", f64}},
          "Of x, the weights and y", "f32");
@@ -95,7 +99,12 @@ void add_bench(CLI::App& app, Run& run) {
   CLI::Option* json = c->add_flag("--json", a->json, "One line of JSON");
   c->add_flag("--explain", a->explain, "What was rolled, lowered and chosen, instead of the time")
       ->excludes(json);
-  c->callback([a, &run] {
+  c->callback([a, time, &run] {
+    if (a->model.mode == BenchMode::stream) {
+      a->model.time = 1;
+    } else if (time->count() == 0) {
+      throw CLI::RequiredError("--time");
+    }
     run = [a] {
       try {
         if (a->explain) {

@@ -232,6 +232,30 @@ trainer.loss.finite | argument | the loss is NaN or infinite; the step was not m
 trainer.variable.finite | argument | a step would make a weight NaN or infinite, and was not made | make the learning rate smaller, clip gradients, look at the data
 trainer.data.empty | argument | there is no sequence to train on | give some
 trainer.resume.batches | argument | an epoch was begun with another number of batches | give the same data and batch_size
+streamify.time.missing | argument | nothing, or more than one thing, says which axis is time | write a symbol for the number of steps; name it by `StreamOptions::time`
+streamify.node.steps | unsupported | an op of a stream takes several steps together | leave it out of what is streamed; docs/streaming.md says what can be
+streamify.node.future | unsupported | what is known after the last step only is used at each step, or by another loop over time | stream what comes before it
+streamify.node.count | unsupported | an op asks how many steps there are, or draws a number for each | leave it out of what is streamed
+streamify.recurrence.reverse | unsupported | a layer of a stream runs backwards | train it with one direction, FWD
+streamify.recurrence.window | unsupported | rows of a stream begin or end elsewhere than a placeholder of lengths says | give lengths as a placeholder
+stream.outputs.missing | argument | a stream of nothing | name its outputs
+stream.outputs.empty | argument | an output of a stream is an empty Var | give it a value
+stream.graph.mixed | argument | an output of a stream belongs to another graph than its session's | make the session of that graph
+stream.feed.placeholder | argument | a value is fed to what is no placeholder | feed placeholders
+stream.sizes.unknown | argument | a size for time, or for a symbol that what is streamed has not | name the others; time is 1
+stream.sizes.differ | argument | a feed has another length than `.sizes` says | give one of them
+stream.kernel.allocates | unsupported | a step holds a loop that no kernel runs whole | write it without a loop within the cell
+stream.input.unknown | argument | no placeholder with time, of this stream | the text names it
+stream.input.dtype | argument | an input is asked for as another type | ask for its own
+stream.output.unknown | argument | no output of this stream | name it when the stream is made
+stream.output.dtype | argument | an output is asked for as another type | ask for its own
+stream.step.count | argument | step(x) of a stream with several inputs or outputs | use `input`, `step()` and `output`
+stream.step.dim | argument | step(x) of another type or shape | the text says both
+stream.row.range | argument | no such row of the batch | count from 0
+stream.row.steps | unsupported | a row alone begins again in a stream that counts steps | reset all of it
+stream.state.missing | argument | a state that is set lacks a value | take it from `state()` of the same graph
+stream.state.type | argument | a state that is set has a value of another dtype or shape | take it from `state()` of the same graph and sizes
+stream.state.count | argument | a state that is set has more values than the stream | take it from `state()` of the same graph
 model.INPUT.placeholder | argument | an input of the model is no placeholder of its graph | give one
 model.INPUT.type | argument | an input of the model has another rank or kind of dtype | the text says what it must have
 model.logits.type | argument | logits are no float [B,V] | give one score for each class

@@ -155,14 +155,18 @@ double Tensor::item() const {
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_ || data_ == nullptr) return *this;
   Tensor r(dtype, dims_);
-  dispatch(dtype_, [&]<class From>() {
-    dispatch(dtype, [&]<class To>() {
-      const From* s = reinterpret_cast<const From*>(data_);
-      To* d = r.mutable_data<To>();
-      for (int64_t i = 0; i < count_; ++i) d[i] = convert<To>(s[i]);
+  convert_elements(dtype_, data_, dtype, r.raw_mutable(), count_);
+  return r;
+}
+
+void convert_elements(DType from, const void* x, DType to, void* y, int64_t n) {
+  dispatch(from, [&]<class From>() {
+    dispatch(to, [&]<class To>() {
+      const From* s = static_cast<const From*>(x);
+      To* d = static_cast<To*>(y);
+      for (int64_t i = 0; i < n; ++i) d[i] = convert<To>(s[i]);
     });
   });
-  return r;
 }
 
 Tensor Tensor::reshaped(Dims dims) const {

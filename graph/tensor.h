@@ -111,6 +111,9 @@ class Tensor {
   bool writable_ = false;  // the buffer is ours
 };
 
+/// Writes `n` numbers of one dtype as another, as Tensor::to does.
+void convert_elements(DType from, const void* x, DType to, void* y, int64_t n);
+
 /// For people: "f32[2,3] {1, 2, 3, 4, 5, 6}"; of more than 24 elements the first ones and "...".
 std::string to_string(const Tensor& t);
 std::ostream& operator<<(std::ostream& s, const Tensor& t);

@@ -24,11 +24,13 @@ bool moves_over_time(const Node& n) {
 
 class Hoister {
  public:
-  Hoister(const Node& n, const Subgraph& body, Graph outer, Parts& parts, RewriteLog* log)
+  Hoister(const Node& n, const Subgraph& body, Graph outer, Parts& parts, bool steps_too,
+          RewriteLog* log)
       : symbol_(n.attributes.text("row_symbol")),
         body_(body),
         outer_(std::move(outer)),
         parts_(parts),
+        steps_too_(steps_too),
         log_(log) {}
 
   // The new body, its hoisted values replaced by new inputs; none when nothing can leave.
@@ -107,7 +109,7 @@ class Hoister {
     }
     if (constant) return Kind::kConstant;
     if (shared) return Kind::kShared;
-    if (!hoistable) return Kind::kLoop;
+    if (!hoistable || !steps_too_) return Kind::kLoop;
     if (n.op->name == "matmul" && !n.attributes.flag("transpose_a") &&
         body_.graph.type(n.inputs[0]).shape.size() == 2) {
       const Kind a = kind_.at(n.inputs[0]), b = kind_.at(n.inputs[1]);
@@ -189,24 +191,28 @@ class Hoister {
   const Subgraph& body_;
   Graph outer_;
   Parts& parts_;
+  bool steps_too_;  // also what is another value at each step, but follows from x alone
   RewriteLog* log_;
   std::map<Value, Kind> kind_;
   std::map<Value, Var> operand_;
 };
 
-}  // namespace
-
-Subgraph hoist(const Subgraph& s, RewriteLog* log) {
-  BodyPass bodies([log](const Subgraph& b) { return hoist(b, log); });
+Subgraph hoist(const Subgraph& s, bool steps_too, RewriteLog* log) {
+  BodyPass bodies([&](const Subgraph& b) { return hoist(b, steps_too, log); });
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (n.body == nullptr) return {};
     const auto body = bodies(n.body);
     if (!is_recurrence(n) || is_branch(n)) return r.copy(n, r.inputs(n), body);
     Parts parts(n, r.inputs(n), *body);
-    Hoister h(n, *body, r.graph(), parts, log);
+    Hoister h(n, *body, r.graph(), parts, steps_too, log);
     if (!h.run()) return r.copy(n, r.inputs(n), body);
     return parts.make(r.graph(), n);
   });
 }
+
+}  // namespace
+
+Subgraph hoist(const Subgraph& s, RewriteLog* log) { return hoist(s, true, log); }
+Subgraph hoist_shared(const Subgraph& s) { return hoist(s, false, nullptr); }
 
 }  // namespace rondo

@@ -92,7 +92,7 @@ struct Parts {
     operands.push_back(begin);
     operands.push_back(end);
     return make_recurrence(std::move(g), operands, std::make_shared<Subgraph>(body), attributes,
-                           {.site = old.site});
+                           {.name = old.name, .site = old.site});
   }
 };
 

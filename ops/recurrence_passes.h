@@ -15,6 +15,8 @@ namespace rondo {
 
 /// `log`: the ops that moved, by name, and how many of each.
 Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
+/// Only what is the same at each step.
+Subgraph hoist_shared(const Subgraph& s);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph reuse(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph absorb(const Subgraph& s, RewriteLog* log = nullptr);

@@ -29,7 +29,8 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
   for (const std::string_view name : names) {
     const Kernel* best = nullptr;
     for (const Kernel& k : backend(name).kernels()) {
-      if (!serves(k, *call.node.op) || (k.supports && !k.supports(call))) continue;
+      if (!serves(k, *call.node.op) || (options.one_step && k.allocates)) continue;
+      if (k.supports && !k.supports(call)) continue;
       if (best == nullptr || k.cost_on(call) < best->cost_on(call)) best = &k;
     }
     if (best != nullptr) return best;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/passes.h>
@@ -10,7 +11,9 @@
 #include <rondo/ops/recurrence_passes.h>
 #include <rondo/ops/roll.h>
 #include <rondo/ops/rules.h>
+#include <rondo/ops/streamify.h>
 #include <rondo/runtime/backend.h>
+#include <rondo/runtime/choose.h>
 
 namespace rondo {
 namespace {
@@ -66,7 +69,8 @@ struct Pass {
   std::string name;
   std::string meaning;  // of what its log names, for explain()
   std::function<Subgraph(const Subgraph&, RewriteLog*)> run;
-  bool always = false;  // also with optimize = false
+  bool always = false;     // also with optimize = false
+  bool over_time = false;  // about work for many steps
 };
 
 std::vector<Pass> passes(const CompileOptions& o) {
@@ -79,19 +83,20 @@ std::vector<Pass> passes(const CompileOptions& o) {
   const Pass prune{"prune_recurrences", "",
                    [](const Subgraph& s, RewriteLog*) { return prune_recurrences(s); }};
   return {
-      {"roll", "loops over time", roll_loops},
+      {"roll", "loops over time", roll_loops, false, true},
       {"lower", "no kernel runs these whole",
        [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
       merge,
       prune,
       simplify,
-      {"sink", "now once after the loop", sink},
+      {"sink", "now once after the loop", sink, false, true},
       prune,
-      {"hoist", "now once before the loop", hoist},
+      {"hoist", "now once before the loop",
+       [](const Subgraph& s, RewriteLog* log) { return hoist(s, log); }, false, true},
       prune,
       simplify,
       merge,
-      {"reuse", "results of their loop now", reuse},
+      {"reuse", "results of their loop now", reuse, false, true},
       {"absorb", "in the steps of the loop that reads them", absorb},
       {"fuse_elementwise", "in fewer passes over memory",
        [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
@@ -100,6 +105,40 @@ std::vector<Pass> passes(const CompileOptions& o) {
 }
 
 }  // namespace
+
+Subgraph lower_for_steps(const Subgraph& unit, const CompileOptions& options) {
+  RewriteLog log;
+  Subgraph s = lower(unit, options, &log);
+  s = rebuild(s, [](Rebuilder& r, const Node& n) -> Vars {
+    if (n.op->name == "dropout") return r.inputs(n);
+    if (n.op->name != "training") return {};
+    return {Graph(r.graph()).constant(Tensor::scalar(boolean, 0))};
+  });
+  return prune_recurrences(common_subexpressions(rewrite(s, exact_rules(), &log)));
+}
+
+Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options) {
+  const RuleSet rules = options.relaxed ? exact_rules() + relaxed_rules() : exact_rules();
+  Subgraph s = unit;
+  for (std::set<int32_t> nodes{-1}; !nodes.empty();) {
+    s = prune_recurrences(rewrite(s, rules));
+    nodes.clear();
+    for (const int32_t id : live_nodes(s)) {
+      const Node& n = s.graph.node(id);
+      if (n.op->name != "recurrence" || !(n.attributes.shape("extent")[0] == Dim(1))) continue;
+      const auto type = [&](const ValueType& t) {
+        return TensorType{t.dtype, t.present ? bind(t.shape, {}) : Dims{}, t.present};
+      };
+      KernelCall call{n, n.attributes, {}, {}};
+      for (const Value v : n.inputs)
+        call.in.push_back(v ? type(s.graph.type(v)) : TensorType{f32, {}, false});
+      for (const ValueType& t : n.outputs) call.out.push_back(type(t));
+      if (choose(call, options) == nullptr) nodes.insert(id);
+    }
+    if (!nodes.empty()) s = inline_steps(s, nodes);
+  }
+  return s;
+}
 
 Subgraph fuse(const Subgraph& s, const CompileOptions& o, RewriteLog* log) {
   const auto runs = [&](const Kernel& k) {
@@ -118,7 +157,7 @@ Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
   verify(s);
 #endif
   for (const Pass& p : passes(options)) {
-    if (!options.optimize && !p.always) continue;
+    if ((!options.optimize && !p.always) || (options.one_step && p.over_time)) continue;
     RewriteLog log;
     const auto before = static_cast<int>(live_nodes(s).size());
     s = p.run(s, &log);

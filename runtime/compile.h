@@ -19,6 +19,9 @@ struct CompileOptions {
   bool relaxed = true;      ///< also rewrites that keep values within rounding
   std::string kernel = {};  ///< this kernel runs every call that it supports, whatever others cost
                             ///< (BoundPlan::uses_kernel)
+  /// One step of a stream: no work for all steps at once is taken out of loops, and no kernel is
+  /// chosen that allocates or locks.
+  bool one_step = false;
   size_t memory_budget =
       0;  ///< bytes of a run's arena; 0 = no limit; above it, specialising is refused
 
@@ -35,6 +38,13 @@ struct PassReport {
 
 /// The pass fuse_elementwise, where the backend has a kernel for what it makes.
 Subgraph fuse(const Subgraph& s, const CompileOptions& options, RewriteLog* log = nullptr);
+
+/// Ready to be streamed: composite ops lowered, loops free of what nobody reads, and nothing of
+/// training left (runtime/stream.h).
+Subgraph lower_for_steps(const Subgraph& unit, const CompileOptions& options);
+
+/// The bodies in the place of loops of one step that no kernel runs whole. All shapes are numbers.
+Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options);
 
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll
 /// unrolled loops, lower what has no kernel, simplify, merge equal nodes, hoist and sink work out

@@ -1,6 +1,8 @@
 #include <rondo/runtime/half.h>
 
 #include <algorithm>
+#include <memory>
+#include <span>
 
 namespace rondo {
 namespace {
@@ -27,6 +29,7 @@ class InF32 final : public PreparedKernel {
         d != nullptr && d->get<DType>() != nullptr && is_half(*d->get<DType>()))
       attributes_.set("dtype", f32);
     for (auto* list : {&wide_.in, &wide_.out}) {
+      bytes_ += align_up(list->size() * sizeof(View));
       for (TensorType& t : *list) {
         if (!t.present || !is_half(t.dtype)) continue;
         t.dtype = f32;
@@ -41,7 +44,13 @@ class InF32 final : public PreparedKernel {
 
   void run(const KernelArgs& a) const override {
     std::byte* at = a.workspace;
-    std::vector<View> in(a.in.begin(), a.in.end()), out(a.out.begin(), a.out.end());
+    const auto copied = [&at](std::span<const View> views) {
+      auto* const to = reinterpret_cast<View*>(at);
+      std::uninitialized_copy(views.begin(), views.end(), to);
+      at += align_up(views.size_bytes());
+      return std::span<View>(to, views.size());
+    };
+    const std::span<View> in = copied(a.in), out = copied(a.out);
     const auto place = [&](View& v, const TensorType& wide) {
       v.type = &wide;
       v.data = at;

@@ -34,6 +34,10 @@ struct KernelCall {
 
   /// A shape attribute as numbers.
   Dims dims(std::string_view attribute) const;
+  /// Number `i` of a shape attribute.
+  int64_t dim(std::string_view attribute, size_t i) const {
+    return attributes.shape(attribute)[i].constant();
+  }
 };
 
 /// An operand or result in memory: contiguous, row-major, aligned as its elements. Null data:
@@ -103,6 +107,7 @@ struct Kernel {
   /// Where the cost depends on the call, this is it. What a kernel does not pay for it still
   /// supports, so that it can be forced there.
   std::function<double(const KernelCall&)> cost_of = {};
+  bool allocates = false;  ///< a run may allocate or lock: never in a stream
 
   double cost_on(const KernelCall& call) const { return cost_of ? cost_of(call) : cost; }
 };

@@ -283,7 +283,8 @@ void BoundPlan::choose_kernels() {
         types +=
             cat(types.empty() ? "" : ", ", t.present ? cat(t.dtype, to_string(t.dims)) : "none");
       fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", title_of(n),
-           "] no kernel of backend '", options.backend, "' supports operands (", types, ")");
+           "] no kernel of backend '", options.backend, "' supports operands (", types, ")",
+           options.one_step ? " without allocating, as a stream needs it" : "");
     }
     s->first_view = views;
     views += s->in.size() + s->out.size();

@@ -64,6 +64,7 @@ class Session {
   std::string explain(const Vars& fetches, const Binding& sizes = {}, const Updates& updates = {});
 
   const Graph& graph() const { return graph_; }
+  const CompileOptions& options() const { return options_; }
   /// The values of the variables.
   VariableStore& variables() { return *store_; }
   const std::shared_ptr<VariableStore>& store() const { return store_; }

@@ -42,7 +42,7 @@ TEST_CASE("bench: every cell has every form, forward and in training, and runs",
         BenchModel m = small(cell);
         m.layers = 2;
         m.form = form;
-        m.train = train;
+        m.mode = train ? BenchMode::train : BenchMode::infer;
         const BenchResult r = bench(m, {.min_time = 0});
         CHECK(r.runs >= 5);
         CHECK(r.ms_min > 0);
@@ -61,7 +61,7 @@ TEST_CASE("bench: an own cell runs on the kernel of the library's layer", "[benc
     for (const bool train : {false, true}) {
       INFO(cell << (train ? " in training" : ""));
       BenchModel m = small(cell);
-      m.train = train;
+      m.mode = train ? BenchMode::train : BenchMode::infer;
       const std::string kernel = kernel_of(m);
       m.form = BenchForm::scan;
       CHECK(kernel_of(m) == kernel);
@@ -80,7 +80,7 @@ TEST_CASE("bench: lengths, directions and what a form does not have", "[bench]")
   CHECK(bench_lengths(m) == std::vector<int32_t>{44, 62, 81, 100});
   // A product of x and one of h, each with 4 gates: 2 operations for each weight and step.
   CHECK(bench_flops(m) == 2.0 * (44 + 62 + 81 + 100) * (3 + 2) * (4 * 2));
-  m.train = true;
+  m.mode = BenchMode::train;
   CHECK(bench_flops(m) == 3 * 2.0 * (44 + 62 + 81 + 100) * (3 + 2) * (4 * 2));
   m.form = BenchForm::unrolled;
   CHECK(refused(m) == "bench.form.offered");
@@ -118,6 +118,21 @@ TEST_CASE("bench: one line of JSON says what was asked and what was found", "[be
     CHECK(j[key].get<double>() > 0);
   CHECK_FALSE(
       nlohmann::json::parse(to_json(m, {}, bench(m, {.min_time = 0}))).contains("allocations"));
+}
+
+TEST_CASE("bench: a step of a stream, many at once", "[bench][stream]") {
+  for (const std::string& cell : bench_cells()) {
+    INFO(cell);
+    BenchModel m = small(cell);
+    m.time = 1;
+    m.mode = BenchMode::stream;
+    const BenchResult r = bench(m, {.min_time = 0});
+    CHECK(r.at_once > 1);
+    CHECK(r.ms_min > 0);
+    CHECK_FALSE(r.kernel.empty());
+    m.bidirectional = true;
+    CHECK(refused(m) == "bench.form.offered");
+  }
 }
 
 }  // namespace rondo::tool

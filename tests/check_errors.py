@@ -21,6 +21,7 @@ WORD = r'"([a-z][a-z_0-9.]*)"'
 FORWARDERS = (
     (r"runtime/bind_feeds\.cc", rf"refuse\(p, t, {WORD}", r"placeholder.*.\1"),
     (r"runtime/recurrence_steps\.cc", rf"refuse\({WORD}", r"recurrence.\1"),
+    (r"ops/streamify\.cc", rf"refuse\(n, {WORD}", r"streamify.\1"),
     (r"runtime/ts_format\.cc", rf"refuse\({WORD}", r"ts.\1"),
     (r"runtime/checkpoint\.cc", rf"refuse\({WORD}", r"file.checkpoint.\1"),
     (r".*", rf"refuse_file\([^,]*,[^,]*, {WORD},\s*{WORD}", r"file.\1.\2"),

@@ -31,7 +31,7 @@ void move_steps(const KernelArgs& a, From&& from) {
 }
 
 void strided_slice(const KernelArgs& a) {
-  const int64_t begin = a.call.dims("begin_count")[0], step = a.call.attributes.integer("step");
+  const int64_t begin = a.call.dim("begin_count", 0), step = a.call.attributes.integer("step");
   move_steps(a, [=](int64_t k) { return begin + k * step; });
 }
 

@@ -190,8 +190,7 @@ class Convert final : public PreparedKernel {
       const auto at = [from](const View& v) {
         return v.data + static_cast<size_t>(from) * size_of(v.type->dtype);
       };
-      const Tensor t = Tensor::view(x.type->dtype, {n}, at(x)).to(y.type->dtype);
-      std::memcpy(at(y), t.raw(), t.bytes());
+      convert_elements(x.type->dtype, at(x), y.type->dtype, at(y), n);
     });
   }
 };

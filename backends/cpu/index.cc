@@ -92,17 +92,20 @@ void scatter_update(const KernelArgs& a) {
 void one_hot(const KernelArgs& a) {
   const View &indices = a.in[0], &y = a.out[0];
   const DType t = y.type->dtype;
-  const Tensor on = Tensor::scalar(t, a.call.attributes.number("on")),
-               off = Tensor::scalar(t, a.call.attributes.number("off"));
+  alignas(8) std::byte on[8], off[8];
+  for (const auto& [name, to] : {std::pair{"on", on}, std::pair{"off", off}}) {
+    const double v = a.call.attributes.number(name);
+    convert_elements(f64, &v, t, to, 1);
+  }
   const int64_t depth = y.dims().back();
   const size_t element = size_of(t), bytes = static_cast<size_t>(depth) * element;
   for_stretches(a.context.team, indices.size(), bytes, [&](int64_t first, int64_t end) {
     std::byte* const rows = y.data + static_cast<size_t>(first) * bytes;
-    spread(rows, off.raw(), static_cast<size_t>((end - first) * depth), element);
+    spread(rows, off, static_cast<size_t>((end - first) * depth), element);
     for (int64_t i = first; i < end; ++i) {
       const int64_t k = index_at(indices, i);
       if (k >= 0 && k < depth)
-        copy_element(y.data + static_cast<size_t>(i * depth + k) * element, on.raw(), element);
+        copy_element(y.data + static_cast<size_t>(i * depth + k) * element, on, element);
     }
   });
 }
@@ -138,6 +141,7 @@ void add_index(std::vector<Kernel>& rows) {
   add("take_along", take_along, "element by element");
   add("add_along", add_along, "element by element, in their order", floats);
   add("flat_index", flat_index, "index by index");
+  rows.back().allocates = true;
   add("scatter_update", scatter_update, "whole rows, in their order");
   add("one_hot", one_hot, "one number spread, then the ones");
   add("sequence_mask", sequence_mask, "row by row");

@@ -57,6 +57,47 @@ class EigenMatmul final : public PreparedKernel {
   MatmulTiles tiles_;
 };
 
+// A row of the result at a time, as a product of a vector and a matrix, which needs no buffers:
+// Eigen's product of large matrices allocates some.
+template <class T>
+class EigenRows final : public PreparedKernel {
+ public:
+  explicit EigenRows(const KernelCall& call) : shape_(call) {}
+
+  void run(const KernelArgs& args) const override {
+    for_pieces(args.context.team, shape_.batches * shape_.m,
+               [&](int64_t row) { run_row(args, row / shape_.m, row % shape_.m); });
+  }
+
+ private:
+  using Row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+  void run_row(const KernelArgs& args, int64_t batch, int64_t row) const {
+    const MatmulShape& s = shape_;
+    Eigen::Map<Row> y(args.out[0].as<T>() + s.y_at(batch, row, 0), s.n);
+    if (s.k == 0) {
+      y.setZero();
+      return;
+    }
+    const Eigen::Map<const Row, 0, Eigen::InnerStride<>> a(
+        args.in[0].as<T>() + s.a_at(batch, row), s.k,
+        Eigen::InnerStride<>(s.transpose_a ? s.lda() : 1));
+    const Eigen::Map<const Matrix> b(args.in[1].as<T>() + s.b_at(batch, 0),
+                                     s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n);
+    if (s.transpose_b) {
+      y.noalias() = a * b.transpose();
+    } else {
+      y.noalias() = a * b;
+    }
+  }
+
+  MatmulShape shape_;
+};
+
+// A row with gaps is copied to the stack while it is short.
+constexpr int64_t kLongestGappedRow = 8192;
+
 }  // namespace
 
 void add_matmul_eigen(std::vector<Kernel>& rows) {
@@ -68,7 +109,22 @@ void add_matmul_eigen(std::vector<Kernel>& rows) {
                     if (call.in[0].dtype == f64) return std::make_unique<EigenMatmul<double>>(call);
                     return std::make_unique<EigenMatmul<float>>(call);
                   },
-                  .cost = 2});
+                  .cost = 2,
+                  .allocates = true});
+  rows.push_back({.name = "cpu.matmul.rows",
+                  .op = "matmul",
+                  .note = "Eigen, row by row: allocates nothing, for streams",
+                  .supports =
+                      [](const KernelCall& call) {
+                        const MatmulShape s(call);
+                        return all_of_type(call, {f32, f64}) &&
+                               (!s.transpose_a || s.k <= kLongestGappedRow);
+                      },
+                  .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+                    if (call.in[0].dtype == f64) return std::make_unique<EigenRows<double>>(call);
+                    return std::make_unique<EigenRows<float>>(call);
+                  },
+                  .cost = 4});
 }
 
 }  // namespace rondo::cpu

@@ -220,7 +220,8 @@ void add_matmul_onednn(std::vector<Kernel>& rows) {
        .cost_of =
            [](const KernelCall& call) {
              return MatmulShape(call).work() >= kLeastWork ? 1 : kCallCost;
-           }});
+           },
+       .allocates = true});
 }
 
 std::string onednn_description() {

@@ -181,6 +181,32 @@ void top_k(const KernelArgs& a) {
   });
 }
 
+template <class T>
+void largest_of_lines(const Lines& s, const T* x, int64_t* y) {
+  for (int64_t line = 0; line < s.outer * s.inner; ++line) {
+    const T* const of = x + line / s.inner * s.length * s.inner + line % s.inner;
+    int64_t best = 0;
+    for (int64_t k = 1; k < s.length; ++k) {
+      const T v = of[k * s.inner], largest = of[best * s.inner];
+      if (v > largest || (std::isnan(v) && !std::isnan(largest))) best = k;
+    }
+    y[line] = best;
+  }
+}
+
+void argmax(const KernelArgs& a) {
+  const Lines s = lines_of(*a.in[0].type, a.call.attributes.integer("axis"));
+  const View& x = a.in[0];
+  int64_t* const y = a.out[0].as<int64_t>();
+  x.type->dtype == f64 ? largest_of_lines(s, x.as<double>(), y)
+                       : largest_of_lines(s, x.as<float>(), y);
+}
+
+// Over nothing the reference says what is wrong.
+bool searchable(const KernelCall& c) {
+  return (c.in[0].dtype == f32 || c.in[0].dtype == f64) && c.in[0].size() > 0;
+}
+
 bool not_half(const KernelCall& c) { return !is_half(c.in[0].dtype); }
 
 }  // namespace
@@ -196,7 +222,10 @@ void add_order(std::vector<Kernel>& rows) {
                                "columns side by side"));
   rows.push_back(
       simple_kernel("cpu.argsort", "argsort", not_half, argsort, 1, "keys with their places"));
+  rows.back().allocates = true;
   rows.push_back(simple_kernel("cpu.top_k", "top_k", not_half, top_k, 1, "a heap of the largest"));
+  rows.back().allocates = true;
+  rows.push_back(simple_kernel("cpu.argmax", "argmax", searchable, argmax, 1, "line by line"));
 }
 
 }  // namespace rondo::cpu

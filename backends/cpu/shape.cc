@@ -80,17 +80,16 @@ std::unique_ptr<PreparedKernel> prepare_split(const KernelCall& c) {
 
 void slice(const KernelArgs& a) {
   const Cut c = cut_at(*a.in[0].type, a.call.attributes.integer("axis"));
-  const Dims bounds = a.call.dims("bounds");
-  const size_t bytes = static_cast<size_t>(bounds[1] - bounds[0]) * c.step;
+  const int64_t begin = a.call.dim("bounds", 0), end = a.call.dim("bounds", 1);
+  const size_t bytes = static_cast<size_t>(end - begin) * c.step;
   copy(a.context.team, {c.rows, bytes, static_cast<size_t>(c.length) * c.step, bytes},
-       a.in[0].data + static_cast<size_t>(bounds[0]) * c.step, a.out[0].data);
+       a.in[0].data + static_cast<size_t>(begin) * c.step, a.out[0].data);
 }
 
 void pad(const KernelArgs& a) {
   const Cut c = cut_at(*a.in[0].type, a.call.attributes.integer("axis"));
-  const Dims amounts = a.call.dims("amounts");
-  const size_t before = static_cast<size_t>(amounts[0]) * c.step,
-               after = static_cast<size_t>(amounts[1]) * c.step;
+  const size_t before = static_cast<size_t>(a.call.dim("amounts", 0)) * c.step,
+               after = static_cast<size_t>(a.call.dim("amounts", 1)) * c.step;
   const size_t bytes = static_cast<size_t>(c.length) * c.step, pitch = before + bytes + after;
   if (pitch == 0) return;
   if (before != 0) Stretches{c.rows, before, 0, pitch}.zero(a.out[0].data);
@@ -129,18 +128,10 @@ void scatter_add(const KernelArgs& a) {
 
 void fill(const KernelArgs& a) {
   const double v = a.call.attributes.number("value");
-  dispatch(a.out[0].type->dtype, [&]<class T>() {
-    T element;
-    if constexpr (std::is_same_v<T, bool>) {
-      element = v != 0;
-    } else if constexpr (sizeof(T) == 2) {
-      element = T(static_cast<float>(v));
-    } else {
-      element = static_cast<T>(v);
-    }
-    spread(a.out[0].data, reinterpret_cast<const std::byte*>(&element),
-           static_cast<size_t>(a.out[0].size()), sizeof(T));
-  });
+  const DType t = a.out[0].type->dtype;
+  alignas(8) std::byte element[8];
+  convert_elements(f64, &v, t, element, 1);
+  spread(a.out[0].data, element, static_cast<size_t>(a.out[0].size()), size_of(t));
 }
 
 bool finite_fill(const KernelCall& c) {

@@ -16,6 +16,7 @@ class Reference final : public Backend {
           reference::order_kernels, reference::shape_kernels, reference::arrange_kernels,
           reference::index_kernels}) {
       std::vector<Kernel> rows = family();
+      for (Kernel& k : rows) k.allocates = true;  // positions, strides: they are written to be read
       std::move(rows.begin(), rows.end(), std::back_inserter(kernels_));
     }
   }

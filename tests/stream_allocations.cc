@@ -1,0 +1,210 @@
+// A step of a stream allocates nothing and takes no lock. Memory and locks are counted by functions
+// that replace the C library's, so this is a program of its own.
+#include <cstdlib>
+#include <dlfcn.h>
+#include <limits>
+#include <malloc.h>
+#include <new>
+#include <pthread.h>
+#include <thread>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "../cli/bench_cells.h"
+#include "registry_samples.h"
+
+#include <rondo/rondo.h>
+#include <rondo/runtime/recurrence_steps.h>
+
+namespace {
+
+// Of this thread alone: what a step does, it does here.
+struct Counts {
+  bool on = false;
+  int64_t allocations = 0, locks = 0;
+};
+thread_local Counts counts;
+
+void* counted(std::size_t bytes, std::size_t alignment) {
+  if (counts.on) ++counts.allocations;
+  if (bytes > std::numeric_limits<std::size_t>::max() - alignment) throw std::bad_alloc();
+  const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
+  void* p = std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
+  if (p == nullptr) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+// Not inlined: the compiler would see memory of one function given to another.
+[[gnu::noinline]] void* operator new(std::size_t n) {
+  return counted(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+}
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
+  return counted(n, static_cast<std::size_t>(a));
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
+
+// Vendors' libraries allocate by these.
+extern "C" {
+void* __libc_malloc(std::size_t n);                   // NOLINT(bugprone-reserved-identifier)
+void* __libc_calloc(std::size_t n, std::size_t of);   // NOLINT(bugprone-reserved-identifier)
+void* __libc_realloc(void* p, std::size_t n);         // NOLINT(bugprone-reserved-identifier)
+void* __libc_memalign(std::size_t a, std::size_t n);  // NOLINT(bugprone-reserved-identifier)
+
+void* malloc(std::size_t n) noexcept {
+  if (counts.on) ++counts.allocations;
+  return __libc_malloc(n);
+}
+void* calloc(std::size_t n, std::size_t of) noexcept {
+  if (counts.on) ++counts.allocations;
+  return __libc_calloc(n, of);
+}
+void* realloc(void* p, std::size_t n) noexcept {
+  if (counts.on) ++counts.allocations;
+  return __libc_realloc(p, n);
+}
+void* aligned_alloc(std::size_t a, std::size_t n) noexcept {
+  if (counts.on) ++counts.allocations;
+  return __libc_memalign(a, n);
+}
+int posix_memalign(void** p, std::size_t a, std::size_t n) noexcept {
+  if (counts.on) ++counts.allocations;
+  *p = __libc_memalign(a, n);
+  return *p == nullptr ? ENOMEM : 0;
+}
+int pthread_mutex_lock(pthread_mutex_t* m) noexcept {
+  using Lock = int (*)(pthread_mutex_t*);
+  static Lock real = nullptr;
+  if (real == nullptr) real = reinterpret_cast<Lock>(dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+  if (counts.on) ++counts.locks;
+  return real(m);
+}
+}
+
+namespace rondo::test {
+namespace {
+
+template <class F>
+Counts count(F&& f) {
+  counts = {.on = true};
+  f();
+  counts.on = false;
+  return counts;
+}
+
+#define CHECK_NOTHING(c)         \
+  do {                           \
+    CHECK((c).allocations == 0); \
+    CHECK((c).locks == 0);       \
+  } while (false)
+
+Counts of_steps(Stream& stream, int n = 5) {
+  stream.step();
+  return count([&] {
+    for (int i = 0; i < n; ++i) stream.step();
+  });
+}
+
+}  // namespace
+
+TEST_CASE("what counts allocations and locks does", "[stream]") {
+  std::mutex m;
+  CHECK(count([] { const Tensor t(f32, {3}); }).allocations > 0);
+  CHECK(count([] { std::free(std::malloc(3)); }).allocations == 1);
+  CHECK(count([&] { const std::lock_guard lock(m); }).locks == 1);
+}
+
+TEST_CASE("kernels of a plan of one step allocate and lock nothing", "[stream]") {
+  ThreadTeam team(1);
+  for (const NamedSample& sample : all_samples()) {
+    std::vector<NamedSample> sizes{sample};
+    for (NamedSample& more : enlarged(sample, 24)) sizes.push_back(std::move(more));
+    for (const NamedSample& s : sizes) {
+      for (const DType type : {f32, f64, bf16}) {
+        const std::vector<Tensor> values = draw(s.sample, type);
+        OpGraph g;
+        try {
+          g = graph_of(*s.op, s.sample.attributes, values);
+        } catch (const Error&) {
+          continue;  // not in this dtype
+        }
+        Subgraph unit{g.graph, {}, {}};
+        for (const auto& [v, t] : g.feeds) unit.inputs.push_back(v.value());
+        for (const Var& v : g.present()) unit.outputs.push_back(v.value());
+        std::shared_ptr<const BoundPlan> plan;
+        try {
+          plan = Plan::compile(unit, {.optimize = false, .one_step = true})->bind({});
+        } catch (const Error& e) {
+          CHECK(e.code().find(".kernel.missing") != std::string::npos);
+          continue;
+        }
+        if (plan->uses_kernel(kRecurrenceSteps)) continue;
+        const auto arena = allocate_aligned(plan->arena_bytes());
+        Frame frame(*plan, arena.get());
+        for (size_t i = 0; i < g.feeds.size(); ++i) frame.set_input(i, g.feeds[i].second.raw());
+        std::vector<Tensor> out;
+        for (const TensorType& t : plan->output_types()) out.emplace_back(t.dtype, t.dims);
+        for (size_t i = 0; i < out.size(); ++i) frame.set_output(i, out[i].raw_mutable());
+        RunContext context{team};
+        try {
+          frame.run(context);
+        } catch (const Error&) {
+          continue;  // an index that is out of range once the sample is larger
+        }
+        INFO(s.name << " in " << type << ": " << plan->steps().back().kernel);
+        CHECK_NOTHING(count([&] { frame.run(context); }));
+      }
+    }
+  }
+}
+
+TEST_CASE("a step of each cell allocates and locks nothing", "[stream]") {
+  for (const std::string& cell : tool::bench_cells()) {
+    for (const tool::BenchForm form : {tool::BenchForm::fused, tool::BenchForm::scan}) {
+      for (const int64_t batch : {1, 20}) {
+        INFO(cell << " as form " << static_cast<int>(form) << ", batch " << batch);
+        tool::BenchModel m{.cell = cell, .time = 1, .batch = batch, .input = 8, .hidden = 8};
+        m.layers = 2;
+        m.form = form;
+        m.mode = tool::BenchMode::stream;
+        const tool::BenchNetwork n = tool::bench_network(m);
+        for (const char* kernel : {"", "cpu.recurrence.engine"}) {
+          Session session(n.graph, {.kernel = kernel});
+          Stream stream(session, n.fetches);
+          CHECK_NOTHING(of_steps(stream));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a step of a whole model allocates and locks nothing", "[stream]") {
+  for (const DType type : {f32, bf16}) {
+    for (const int64_t batch : {1, 6}) {
+      INFO(type << ", batch " << batch);
+      Graph g;
+      const Var word = g.placeholder("word", i32, {"B", "T"});
+      const Var lengths = g.placeholder("lengths", i32, {"B"});
+      const Var mask = expand_dims(sequence_mask(lengths, "T", true), -1);
+      const Var x = where(mask, nn::embedding(word, 50, 24, "words", type), 0);
+      const auto w = rnn::lstm_layer_weights(g, "lstm", 24, 64, FWD, type);
+      const Var h =
+          rnn::lstm_layer(nn::dropout(x, 0.2), {.max_ts_length = lengths}, w, {.data_format = NTS})
+              .y;
+      // Large enough for a vendor's product, and for Eigen to want buffers.
+      const Var wide = relu(nn::dense(nn::layer_norm(h, Var(), Var()), 700, "wide"));
+      const Var p = nn::softmax(nn::dense(wide, 300, "classes"));
+      Session session(g);
+      Stream stream(session, {p, argmax(p), cast(argmax(p), f32)}, {.sizes = {{"B", batch}}});
+      CHECK_NOTHING(of_steps(stream));
+    }
+  }
+}
+
+}  // namespace rondo::test
