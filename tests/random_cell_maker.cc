@@ -163,12 +163,16 @@ std::optional<CellLine> make_binary(CellMaker& m) {
 
 // Numbers and vectors of several kinds.
 std::optional<CellLine> make_literal(CellMaker& m) {
-  const size_t a = m.any(20), way = m.d.below(7);
+  const size_t a = m.any(20), way = m.d.below(8);
   const double c = m.number();
   const int64_t n = m.width(a);
   const Var vector = m.w.p.g.constant(draw({n}, f32, -1, 1, m.d.below(1000)).to(m.w.dtype()));
   const Var weights = way == 5 ? m.w.vector(n) : Var();
   const Var scalar = way == 6 ? m.w.weight({}, 1) : Var();
+  const auto outside = [&](double number) {
+    return m.w.p.g.constant(Tensor::scalar(m.w.dtype(), number));
+  };
+  const Var one = outside(c), other = outside(c * 0.7 - 0.2);
   return CellLine{n, m.bound(a) + 1, [=](const Vars& v) {
                     return way == 0   ? v[a] * c
                            : way == 1 ? c - v[a]
@@ -176,7 +180,8 @@ std::optional<CellLine> make_literal(CellMaker& m) {
                            : way == 3 ? v[a] * vector
                            : way == 4 ? fill_like(v[a], c) * v[a]
                            : way == 5 ? v[a] * weights + weights
-                                      : v[a] * scalar;
+                           : way == 6 ? v[a] * scalar
+                                      : v[a] * one + other;
                   }};
 }
 

@@ -124,10 +124,10 @@ struct Fetches {
 
 using Results = std::vector<Tensor>;
 
-// What f64 and f32 may make of it, relative to the largest value of a tensor (of 1 at least). Over
-// 10,000 cells f64 stays below 1e-13. An f32 result is as far from the one in f64 as the reference
-// backend's own f32 result is, some times over, since it rounds as often but in other places.
-constexpr double kF64 = 1e-11, kF32 = 3e-6, kTimes = 8;
+// How far a result may be from the truth, relative to the largest value of its tensor (or to 1). Of
+// 4,000 cells none is farther than 2e-14 in f64. An f32 result rounds as often as the reference
+// backend's own f32 does, in other places: it may be some times as far from the one in f64.
+constexpr double kF64 = 1e-12, kF32 = 3e-6, kTimes = 8;
 
 class Checker {
  public:
@@ -283,12 +283,14 @@ void check_part(uint64_t part) {
   WARN(counts.cells << " cells, " << counts.f32s << " in f32, " << counts.values
                     << " values compared, " << counts.by_hand << " with loops written by hand; "
                     << counts.rolled << " of " << counts.unrolled << " rolled; loops forward "
-                    << counts.forward.str() << ", backward " << counts.backward.str());
+                    << counts.forward.str() << ", backward " << counts.backward.str()
+                    << "; largest distance " << counts.far64 << " in f64, " << counts.far32
+                    << " in f32");
   CHECK(counts.cells == count);
   // A generator that no longer reaches the engine, or nothing else, tests little.
   const auto both = [](const Loops& l, size_t least) {
     const size_t all = l.engine + l.steps;
-    return l.engine * 100 >= all * least && l.steps * 100 >= all * 4;
+    return l.engine * 100 >= all * least && l.steps * 100 >= all * 2;
   };
   CHECK((count < 100 || both(counts.forward, 80)));
   CHECK((count < 100 || both(counts.backward, 50)));
