@@ -66,6 +66,10 @@ const char* mode_name(BenchMode m) {
   return m == BenchMode::infer ? "infer" : m == BenchMode::train ? "train" : "stream";
 }
 
+std::string dtype_name(const BenchModel& m) {
+  return m.precision == Precision::full ? cat(m.dtype) : std::string(name_of(m.precision));
+}
+
 const char* form_name(BenchForm f) {
   return f == BenchForm::fused ? "fused" : f == BenchForm::scan ? "scan" : "unrolled";
 }
@@ -98,7 +102,7 @@ void time_runs(const F& run, double least_ms, const BenchOptions& options, Bench
 BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
   constexpr double kLeastMs = 0.1;
   const BenchNetwork n = bench_network(model);
-  Session session(n.graph, {.backend = options.backend}, std::make_shared<ThreadTeam>(1));
+  Session session(n.graph, {.backend = options.backend, .precision = model.precision}, std::make_shared<ThreadTeam>(1));
   BenchResult r;
   const Clock::time_point planning = Clock::now();
   Stream stream(session, n.fetches, {.threads = options.threads});
@@ -120,7 +124,7 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
   if (n.lengths) feeds.emplace_back(n.lengths, Tensor::of<int32_t>({model.batch}, lengths));
   if (n.dy) feeds.emplace_back(n.dy, cleared(noise(n.dy, 2), lengths));
 
-  Session session(n.graph, {.backend = options.backend},
+  Session session(n.graph, {.backend = options.backend, .precision = model.precision},
                   std::make_shared<ThreadTeam>(options.threads));
   BenchResult r;
   const Clock::time_point planning = Clock::now();
@@ -137,7 +141,7 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
 
 std::string explain_bench(const BenchModel& model, const BenchOptions& options) {
   const BenchNetwork n = bench_network(model);
-  Session session(n.graph, {.backend = options.backend});
+  Session session(n.graph, {.backend = options.backend, .precision = model.precision});
   if (model.mode == BenchMode::stream) return Stream(session, n.fetches).explain();
   return session.explain(n.fetches);
 }
@@ -153,7 +157,7 @@ std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResul
                            {"layers", m.layers},
                            {"bidirectional", m.bidirectional},
                            {"lengths", m.ragged ? "ragged" : "full"},
-                           {"dtype", cat(m.dtype)},
+                           {"dtype", dtype_name(m)},
                            {"threads", o.threads},
                            {"ms_min", r.ms_min},
                            {"ms_median", r.ms_median},
@@ -172,7 +176,7 @@ std::string to_text(const BenchModel& m, const BenchOptions& o, const BenchResul
       fmt::format("{} {} ({}): T {} B {} I {} H {}, {} layer{}{}{}, {}, {} thread{}\n", m.cell,
                   mode_name(m.mode), form_name(m.form), m.time, m.batch, m.input, m.hidden,
                   m.layers, m.layers == 1 ? "" : "s", m.bidirectional ? " both ways" : "",
-                  m.ragged ? ", ragged" : "", cat(m.dtype), o.threads, o.threads == 1 ? "" : "s");
+                  m.ragged ? ", ragged" : "", dtype_name(m), o.threads, o.threads == 1 ? "" : "s");
   if (r.at_once == 1) {
     s += fmt::format("  {:.3f} ms at best, {:.3f} ms median of {} runs; {:.1f} GFLOP/s\n", r.ms_min,
                      r.ms_median, r.runs, r.gflops);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <rondo/graph/graph.h>
+#include <rondo/runtime/precision.h>
 
 namespace rondo::tool {
 
@@ -30,7 +31,8 @@ struct BenchModel {
   int64_t time = 0, batch = 0, input = 0, hidden = 0, layers = 1;
   bool bidirectional = false, ragged = false;
   BenchMode mode = BenchMode::infer;
-  DType dtype = f32;
+  DType dtype = f32;                      ///< of x, the weights and y
+  Precision precision = Precision::full;  ///< of products with weights
   BenchForm form = BenchForm::fused;
 
   int64_t directions() const { return bidirectional ? 2 : 1; }

@@ -73,9 +73,23 @@ void add_bench(CLI::App& app, Run& run) {
           {"infer", BenchMode::infer}, {"train", BenchMode::train}, {"stream", BenchMode::stream}},
       "train: forward, and the gradients of x and of every weight; stream: one step of a Stream",
       "infer");
-  choice("--dtype", m.dtype,
-         std::map<std::string, DType>{{"f32", f32}, {"bf16", bf16}, {"f64", f64}},
-         "Of x, the weights and y", "f32");
+  struct Numbers {
+    DType dtype;
+    Precision precision;
+  };
+  const std::map<std::string, Numbers> numbers{{"f32", {f32, Precision::full}},
+                                               {"f64", {f64, Precision::full}},
+                                               {"bf16", {f32, Precision::bf16}},
+                                               {"int8", {f32, Precision::int8}}};
+  c->add_option_function<std::string>(
+       "--dtype",
+       [&m, numbers](const std::string& s) {
+         m.dtype = numbers.at(s).dtype;
+         m.precision = numbers.at(s).precision;
+       },
+       "Of x, weights and y; bf16 and int8: f32 with weights in fewer bits in products")
+      ->check(CLI::IsMember(numbers))
+      ->default_str("f32");
   choice("--lengths", m.ragged, std::map<std::string, bool>{{"full", false}, {"ragged", true}},
          "ragged: spread evenly over (0.25 T, T]", "full");
   choice("--form", m.form,

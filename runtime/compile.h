@@ -9,6 +9,7 @@
 
 #include <rondo/graph/graph.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/runtime/precision.h>
 
 namespace rondo {
 
@@ -22,6 +23,7 @@ struct CompileOptions {
   /// One step of a stream: no work for all steps at once is taken out of loops, and no kernel is
   /// chosen that allocates or locks.
   bool one_step = false;
+  Precision precision = Precision::full;  ///< of the weights of recurrences
   size_t memory_budget =
       0;  ///< bytes of a run's arena; 0 = no limit; above it, specialising is refused
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <rondo/graph/graph.h>
+#include <rondo/runtime/precision.h>
 #include <rondo/runtime/thread_team.h>
 
 namespace rondo {
@@ -31,6 +32,7 @@ struct KernelCall {
   const Node& node;
   const Attributes& attributes;  ///< those of the node, shapes in them bound to numbers
   std::vector<TensorType> in, out;
+  Precision precision = Precision::full;  ///< what the run allows
 
   /// A shape attribute as numbers.
   Dims dims(std::string_view attribute) const;
@@ -86,6 +88,8 @@ class PreparedKernel {
  public:
   virtual ~PreparedKernel() = default;
   virtual size_t workspace_bytes() const { return 0; }
+  /// What explain() adds to the kernel's note.
+  virtual std::string note() const { return {}; }
   /// What `pack` makes of operands before a run: each time, or once for weights that stay.
   virtual std::span<const Packing> packings() const { return {}; }
   /// `to`: 64-byte aligned.

@@ -250,6 +250,7 @@ void BoundPlan::choose_kernels() {
     const Node& n = unit.graph.node(id);
     if (is_leaf(n) || n.op == &constant_op()) continue;
     auto s = std::make_unique<Step>(n, bind_attributes(n.attributes, binding_));
+    s->call.precision = options.precision;
     for (const Value v : n.inputs) {
       s->in.push_back(v ? static_cast<int64_t>(index(v)) : -1);
       s->call.in.push_back(v ? places_[index(v)].type : TensorType{f32, {}, false});
@@ -268,6 +269,7 @@ void BoundPlan::choose_kernels() {
       s->kernel = k->name;
       s->note = k->note;
       s->prepared = k->prepare(s->call);
+      if (const std::string more = s->prepared->note(); !more.empty()) s->note += "; " + more;
     } else if (n.body != nullptr && n.op->name == "recurrence") {
       s->kernel = kRecurrenceSteps;
       s->note = "step by step from the body's own plan";

@@ -31,7 +31,7 @@ class PackedMatmul final : public PreparedKernel {
         across_(parts_of(shape_.n, kColumns)),
         blocks_(
             shape_.batches * down_ * across_,
-            gemm_.packed_bytes(std::min(shape_.k, kDepth), std::min(shape_.n, kColumns), type_)) {}
+            gemm_.packed_bytes(std::min(shape_.k, kDepth), std::min(shape_.n, kColumns))) {}
 
   size_t workspace_bytes() const override { return blocks_.workspace_bytes(); }
 

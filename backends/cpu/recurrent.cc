@@ -23,12 +23,20 @@ constexpr int64_t kMostRows = 32, kFewestRows = 4;
 // Rows of products that need not be done step by step: so many share the reading of their matrix.
 constexpr int64_t kRowsAhead = 64;
 
+// Gradients by way of weights in 8 bits would be those of another function.
+const RowGemm& gemm_for(const KernelCall& call, DType t) {
+  const bool gradient = call.attributes.text("origin").find(".gradient") != std::string::npos;
+  const bool full = call.precision == Precision::full || t != f32 ||
+                    (call.precision == Precision::int8 && gradient);
+  return full ? row_gemm(t) : row_gemm_low(call.precision);
+}
+
 class Recurrent final : public PreparedKernel {
  public:
   Recurrent(const KernelCall& call, CellProgram program)
       : program_(std::move(program)),
         layout_(call.node),
-        gemm_(row_gemm(program_.dtype)),
+        gemm_(gemm_for(call, program_.dtype)),
         element_(size_of(program_.dtype)),
         reverse_(call.attributes.flag("reverse")),
         title_(title_of(call.node)) {
@@ -41,8 +49,11 @@ class Recurrent final : public PreparedKernel {
         if (p == nullptr) continue;
         products_.push_back(p);
         packings_.push_back({layout_.first_shared() + p->shared,
-                             gemm_.packed_bytes(p->k, p->n, program_.dtype),
-                             cat("rows", p->k, "x", p->n, p->transposed ? "t" : "")});
+                             gemm_.packed_bytes(p->k, p->n),
+                             cat("rows.", name_of(gemm_.precision), p->k, "x", p->n,
+                                 p->transposed ? "t" : "")});
+        gemm_scratch_ = std::max(gemm_scratch_,
+                                 align_up(gemm_.scratch_bytes(kRowsAhead + kMostRows, p->k)));
       }
       for (const auto& g : s.groups)
         scratch_ =
@@ -57,11 +68,14 @@ class Recurrent final : public PreparedKernel {
       buffers_.push_back(take(static_cast<size_t>(steps * rows_ * program_.buffers[i]) * element_));
     }
     program_.for_each_place([&](Place& p) { locate(call, p); });
-    scratch_ = align_up(scratch_);
+    scratch_ = std::max(align_up(scratch_), gemm_scratch_);  // of products and programs in turn
     scratch_at_ = take(scratch_ * static_cast<size_t>(parts_of(rows_, kFewestRows)));
   }
 
   size_t workspace_bytes() const override { return bytes_; }
+  std::string note() const override {
+    return gemm_.precision == Precision::full ? "" : cat("weights in ", name_of(gemm_.precision));
+  }
   std::span<const Packing> packings() const override { return packings_; }
   void pack(size_t i, const View& from, std::byte* to) const override {
     const CellProgram::Product& p = *products_[i];
@@ -312,7 +326,7 @@ class Recurrent final : public PreparedKernel {
     void multiply(const CellProgram::Product& p, const Rows& rows) const {
       if (rows.count == 0) return;
       k_.gemm_.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr, p.bias ? at(*p.bias, 0) : nullptr,
-                    rows.count},
+                    rows.count, scratch_},
                    p.k, args_.packed[p.index], p.n);
     }
 
@@ -374,7 +388,7 @@ class Recurrent final : public PreparedKernel {
   std::string title_;  // for errors
   int64_t steps_ = 0, rows_ = 0;
   int64_t ahead_ = 1;  // steps whose products are done together
-  size_t bytes_ = 0, scratch_ = 0, scratch_at_ = 0;
+  size_t bytes_ = 0, scratch_ = 0, gemm_scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;
   std::vector<Packing> packings_;  // of their matrices
   std::vector<size_t> states_, buffers_;

@@ -180,14 +180,21 @@ void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
   for (; first < n; first += block) block_of_all_rows<T, 1>(g, k, panel(), first, n);
 }
 
-const RowGemm* f32_gemm() {
-  static const RowGemm g{block_columns<float>(), pack<float>, run<float>};
+template <class T>
+size_t packed_bytes(int64_t k, int64_t n) {
+  const int64_t block = block_columns<T>();
+  return static_cast<size_t>((n + block - 1) / block * block * k) * sizeof(T);
+}
+size_t no_scratch(int64_t, int64_t) { return 0; }
+
+template <class T>
+const RowGemm* gemm_of() {
+  static const RowGemm g{Precision::full, block_columns<T>(), packed_bytes<T>, pack<T>, run<T>,
+                         no_scratch};
   return &g;
 }
-const RowGemm* f64_gemm() {
-  static const RowGemm g{block_columns<double>(), pack<double>, run<double>};
-  return &g;
-}
+const RowGemm* f32_gemm() { return gemm_of<float>(); }
+const RowGemm* f64_gemm() { return gemm_of<double>(); }
 
 }  // namespace
 }  // namespace rondo::cpu::HWY_NAMESPACE

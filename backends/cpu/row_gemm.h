@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <rondo/graph/dtype.h>
+#include <rondo/runtime/precision.h>
 
 namespace rondo::cpu {
 
@@ -20,24 +21,27 @@ struct GemmRows {
   const void* const* c;  ///< [rows] of n elements to begin with; null: zeros
   const void* bias;      ///< n elements, the same for all rows; null: none
   int64_t rows;
+  void* scratch = nullptr;  ///< as much as the code asks for, 64-byte aligned
 };
 
-/// The code of one instruction set for f32 or f64.
+/// The code of one instruction set for f32 or f64, or for f32 with weights in fewer bits.
 struct RowGemm {
+  Precision precision;
   /// Columns of a packed block.
   int64_t block;
+  size_t (*packed_bytes)(int64_t k, int64_t n);
   /// Packs w [k,n] (or, when transposed, w [n,k]), whose rows lie `stride` elements apart, into
   /// packed_bytes(k, n) of 64-byte aligned memory.
   void (*pack)(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, void* packed);
   /// y[i][0..n) = c[i][0..n) + bias[0..n) + a[i][0..k) W for each i < rows. y may be c.
   void (*run)(const GemmRows& rows, int64_t k, const void* packed, int64_t n);
-
-  size_t packed_bytes(int64_t k, int64_t n, DType t) const {
-    return static_cast<size_t>((n + block - 1) / block * block * k) * size_of(t);
-  }
+  /// What a run of so many rows needs.
+  size_t (*scratch_bytes)(int64_t rows, int64_t k);
 };
 
 /// For the best instruction set that Highway finds now; `t` is f32 or f64.
 const RowGemm& row_gemm(DType t);
+/// The same for f32 with weights in bf16 or int8.
+const RowGemm& row_gemm_low(Precision p);
 
 }  // namespace rondo::cpu
