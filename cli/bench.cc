@@ -102,7 +102,8 @@ void time_runs(const F& run, double least_ms, const BenchOptions& options, Bench
 BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
   constexpr double kLeastMs = 0.1;
   const BenchNetwork n = bench_network(model);
-  Session session(n.graph, {.backend = options.backend, .precision = model.precision}, std::make_shared<ThreadTeam>(1));
+  Session session(n.graph, {.backend = options.backend, .precision = model.precision},
+                  std::make_shared<ThreadTeam>(1));
   BenchResult r;
   const Clock::time_point planning = Clock::now();
   Stream stream(session, n.fetches, {.threads = options.threads});

@@ -88,7 +88,7 @@ class PreparedKernel {
  public:
   virtual ~PreparedKernel() = default;
   virtual size_t workspace_bytes() const { return 0; }
-  /// What explain() adds to the kernel's note.
+  /// How it runs just this call, for explain(); empty: as always.
   virtual std::string note() const { return {}; }
   /// What `pack` makes of operands before a run: each time, or once for weights that stay.
   virtual std::span<const Packing> packings() const { return {}; }

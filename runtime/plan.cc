@@ -269,7 +269,6 @@ void BoundPlan::choose_kernels() {
       s->kernel = k->name;
       s->note = k->note;
       s->prepared = k->prepare(s->call);
-      if (const std::string more = s->prepared->note(); !more.empty()) s->note += "; " + more;
     } else if (n.body != nullptr && n.op->name == "recurrence") {
       s->kernel = kRecurrenceSteps;
       s->note = "step by step from the body's own plan";
@@ -391,6 +390,8 @@ std::vector<StepInfo> BoundPlan::steps() const {
                s->call.out,
                0,
                s->prepared->workspace_bytes()};
+    if (const std::string how = s->prepared->note(); !how.empty())
+      i.why = i.why.empty() ? how : cat(how, "; ", i.why);
     for (const TensorType& t : s->call.out) i.output_bytes += t.present ? t.bytes() : 0;
     r.push_back(std::move(i));
   }

@@ -71,7 +71,7 @@ std::vector<KernelName> kernels_of_plans(std::string_view backend_name);
 struct StepInfo {
   int32_t node = 0;
   std::string op, kernel, note;
-  std::string why;  ///< why this kernel and no other; empty when there is no other
+  std::string why;  ///< how it runs this call, and why it and no other; empty: nothing to say
   std::vector<TensorType> out;
   size_t output_bytes = 0, workspace_bytes = 0;
 };

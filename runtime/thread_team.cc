@@ -193,6 +193,8 @@ void ThreadTeam::for_each(int64_t pieces, const std::function<void(int64_t)>& f)
   }
 }
 
+int ThreadTeam::members() const { return State::running == state_.get() ? 1 : size(); }
+
 void ThreadTeam::together(int members, const std::function<void(int)>& f) {
   if (members < 1 || members > size())
     fail_internal("a team of ", size(), " cannot run ", members, " members together");

@@ -24,6 +24,8 @@ class ThreadTeam {
   ThreadTeam& operator=(const ThreadTeam&) = delete;
 
   int size() const;
+  /// How many may run `together` here: size(), but inside of a piece of this team only one.
+  int members() const;
 
   /// Calls f(piece) for each piece in [0, pieces), on all threads; returns when all are done. The
   /// first exception of a piece is thrown here. Called from inside a piece, it runs on the calling

@@ -56,7 +56,8 @@ TEST_CASE("layers: a cell of one's own, run over time", "[docs]") {
   const auto out = Session(g).run(
       {r.y, r.last[0], both.y, transpose(batch_first.y, {1, 0, 2})},
       {{x, xs}, {speech, transpose(xs, {1, 0, 2})}, {lengths, Tensor::of<int32_t>({2}, kEnds)}});
-  CHECK(out[3] == out[0]);
+  // The products with x are shared with the other layers in one of them: other kernels, other bits.
+  for (int64_t i = 0; i < out[0].size(); ++i) CHECK(std::abs(out[3].at(i) - out[0].at(i)) < 1e-6);
   CHECK(out[0].dims() == Dims{5, 2, 64});
   CHECK(out[1].at(64) == out[0].at((2 * 2 + 1) * 64));
   CHECK(out[0].at((3 * 2 + 1) * 64) == 0);
@@ -88,7 +89,7 @@ TEST_CASE("layers: a loop of one's own, and a layer that is there", "[docs]") {
   CHECK(told.str().find("20 steps of add at tests/docs_layers.cc:") != std::string::npos);
   CHECK(told.str().find("now once before the loop: matmul x2, sigmoid, constant, sub") !=
         std::string::npos);
-  CHECK(told.str().find(": add x2 matmul mul x2 sigmoid sub tanh\n") != std::string::npos);
+  CHECK(told.str().find(": add x2 matmul x3 mul x2 sigmoid sub tanh\n") != std::string::npos);
 
   auto weights = rnn::lstm_layer_norm_weights(g, "heard", 12, 64, BIDIR_CONCAT);
   auto heard =

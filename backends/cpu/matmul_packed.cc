@@ -29,9 +29,8 @@ class PackedMatmul final : public PreparedKernel {
         gemm_(row_gemm(type_)),
         down_(parts_of(shape_.m, kMostRows)),
         across_(parts_of(shape_.n, kColumns)),
-        blocks_(
-            shape_.batches * down_ * across_,
-            gemm_.packed_bytes(std::min(shape_.k, kDepth), std::min(shape_.n, kColumns))) {}
+        blocks_(shape_.batches * down_ * across_,
+                gemm_.packed_bytes(std::min(shape_.k, kDepth), std::min(shape_.n, kColumns))) {}
 
   size_t workspace_bytes() const override { return blocks_.workspace_bytes(); }
 

@@ -1,8 +1,10 @@
-// The recurrent engine: one driver for every cell whose body is products and elementwise work.
-// Weights are packed once a run; rows are independent, so each piece of rows runs through all of
-// time on one thread, without a barrier; a row costs only the steps of its own window.
+// The recurrent engine: one driver for every cell whose body is products, elementwise work and
+// reductions of a row. Rows are independent, so each piece of rows runs through all of time on one
+// thread, without a barrier; a row costs only the steps of its own window. Where rows are fewer
+// than threads, these share the columns and meet twice a step.
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <span>
 
 #include <rondo/backends/cpu/cell_program.h>
@@ -22,6 +24,10 @@ using Home = Place::Home;
 constexpr int64_t kMostRows = 32, kFewestRows = 4;
 // Rows of products that need not be done step by step: so many share the reading of their matrix.
 constexpr int64_t kRowsAhead = 64;
+// Where there are fewer pieces than threads, the threads share the columns instead and meet twice a
+// step: for matrices whose reading takes longer than that.
+constexpr int64_t kMostMembers = 8;
+constexpr size_t kBytesToShare = size_t{256} << 10;
 
 // Gradients by way of weights in 8 bits would be those of another function.
 const RowGemm& gemm_for(const KernelCall& call, DType t) {
@@ -48,12 +54,11 @@ class Recurrent final : public PreparedKernel {
         const auto* p = std::get_if<CellProgram::Product>(&m);
         if (p == nullptr) continue;
         products_.push_back(p);
-        packings_.push_back({layout_.first_shared() + p->shared,
-                             gemm_.packed_bytes(p->k, p->n),
-                             cat("rows.", name_of(gemm_.precision), p->k, "x", p->n,
-                                 p->transposed ? "t" : "")});
-        gemm_scratch_ = std::max(gemm_scratch_,
-                                 align_up(gemm_.scratch_bytes(kRowsAhead + kMostRows, p->k)));
+        packings_.push_back(
+            {layout_.first_shared() + p->shared, gemm_.packed_bytes(p->k, p->n),
+             cat("rows.", name_of(gemm_.precision), p->k, "x", p->n, p->transposed ? "t" : "")});
+        gemm_scratch_ =
+            std::max(gemm_scratch_, align_up(gemm_.scratch_bytes(kRowsAhead + kMostRows, p->k)));
       }
       for (const auto& g : s.groups)
         scratch_ =
@@ -69,7 +74,14 @@ class Recurrent final : public PreparedKernel {
     }
     program_.for_each_place([&](Place& p) { locate(call, p); });
     scratch_ = std::max(align_up(scratch_), gemm_scratch_);  // of products and programs in turn
-    scratch_at_ = take(scratch_ * static_cast<size_t>(parts_of(rows_, kFewestRows)));
+    for (const CellProgram::Product* p : products_) {
+      if (p->when == CellProgram::Product::When::kInStep)
+        step_bytes_ += gemm_.packed_bytes(p->k, p->n);
+    }
+    const int64_t pieces = parts_of(rows_, kFewestRows);
+    const bool shared = step_bytes_ >= kBytesToShare && pieces < kMostMembers;
+    scratch_at_ = take(scratch_ * static_cast<size_t>(shared ? kMostMembers : pieces));
+    ends_are_own_ = find_own_ends();
   }
 
   size_t workspace_bytes() const override { return bytes_; }
@@ -85,13 +97,7 @@ class Recurrent final : public PreparedKernel {
   void run(const KernelArgs& args) const override {
     for (size_t i = 0; i < states_.size(); ++i)
       std::memcpy(args.workspace + states_[i], args.in[i].data, args.call.in[i].bytes());
-    const int64_t each =
-        std::clamp(parts_of(rows_, args.context.team.size()), kFewestRows, kMostRows);
-    const int64_t pieces = parts_of(rows_, each);
-    for_pieces(args.context.team, pieces, [&](int64_t piece) {
-      const int64_t first = rows_ * piece / pieces;
-      Piece(*this, args, piece, first, rows_ * (piece + 1) / pieces - first).run();
-    });
+    run_rows(args);
     for (size_t i = 0; i < layout_.states; ++i) {
       const View& f = args.out[layout_.final_of(i)];
       if (f) std::memcpy(f.data, args.workspace + states_[i], args.call.in[i].bytes());
@@ -99,6 +105,50 @@ class Recurrent final : public PreparedKernel {
   }
 
  private:
+  void run_rows(const KernelArgs& args) const {
+    ThreadTeam& team = args.context.team;
+    const auto members = static_cast<int>(std::min<int64_t>(team.members(), kMostMembers));
+    if (step_bytes_ >= kBytesToShare && parts_of(rows_, kFewestRows) < members) {
+      Barrier barrier(members);
+      const auto work = [&](int m) {
+        Piece(*this, args, m, 0, rows_, {m, members, &barrier}).run();
+      };
+      return team.together(members, std::ref(work));  // not copied: a stream allocates nothing
+    }
+    const int64_t each = std::clamp(parts_of(rows_, team.size()), kFewestRows, kMostRows);
+    const int64_t pieces = parts_of(rows_, each);
+    for_pieces(team, pieces, [&](int64_t piece) {
+      const int64_t first = rows_ * piece / pieces;
+      Piece(*this, args, piece, first, rows_ * (piece + 1) / pieces - first, {}).run();
+    });
+  }
+
+  // Whether each member that shares columns has itself computed what its part of the next states
+  // and of the results comes from, and nobody else reads it in the last groups.
+  bool find_own_ends() const {
+    if (program_.stages.empty()) return false;
+    const auto& groups = program_.stages.back().groups;
+    const auto same = [](const Place& a, const Place& b) {
+      return a.home == b.home && a.index == b.index && a.column == b.column && a.width == b.width;
+    };
+    for (const CellProgram::Group& g : groups) {
+      for (const Place& p : g.inputs) {
+        if (p.home == Home::kState && (p.column != 0 || p.width != program_.state_widths[p.index]))
+          return false;
+      }
+    }
+    const auto own = [&](const Place& p) {
+      if (p.home == Home::kConstant) return true;
+      return std::any_of(groups.begin(), groups.end(), [&](const CellProgram::Group& g) {
+        return g.width == p.width && std::any_of(g.outputs.begin(), g.outputs.end(),
+                                                 [&](const Place& o) { return same(o, p); });
+      });
+    };
+    return std::all_of(program_.next.begin(), program_.next.end(), own) &&
+           std::all_of(program_.ends.begin(), program_.ends.end(),
+                       [&](const CellProgram::Copy& c) { return own(c.from); });
+  }
+
   // What a tile of an input that is one number a row takes.
   size_t spread_bytes(const CellProgram::Group& g) const {
     return align_up(static_cast<size_t>(g.program->tile()) * element_);
@@ -149,11 +199,34 @@ class Recurrent final : public PreparedKernel {
     return at;
   }
 
+  // Who works on the columns of a piece, and where they wait for each other.
+  struct Share {
+    int member = 0, members = 1;
+    Barrier* barrier = nullptr;
+
+    struct Columns {
+      int64_t begin, end;
+      int64_t count() const { return end - begin; }
+    };
+    Columns of(int64_t width, int64_t grain) const {
+      const auto at = [&](int m) {
+        return std::min(width, (width * m / members + grain - 1) / grain * grain);
+      };
+      return {at(member), member + 1 == members ? width : at(member + 1)};
+    }
+    void meet() const {
+      if (barrier != nullptr) barrier->wait();
+    }
+  };
+  static constexpr int64_t kGrain = 16;  // columns: what a line of cache holds
+
   // Some rows, through all of time.
   class Piece {
    public:
-    Piece(const Recurrent& k, const KernelArgs& args, int64_t piece, int64_t first, int64_t count)
+    Piece(const Recurrent& k, const KernelArgs& args, int64_t piece, int64_t first, int64_t count,
+          const Share& share)
         : k_(k),
+          share_(share),
           args_(args),
           scratch_(args.workspace + k.scratch_at_ + k.scratch_ * static_cast<size_t>(piece)),
           first_(first),
@@ -164,9 +237,10 @@ class Recurrent final : public PreparedKernel {
       for (int64_t s = 0; s < k_.steps_; s += k_.ahead_) {
         const int64_t end = std::min(k_.steps_, s + k_.ahead_);
         multiply_together(When::kBefore, s, end);
+        share_.meet();
         for (int64_t i = s; i < end; ++i) {
           begin_step(i);
-          if (active_count_ < count_) clear_idle_rows();
+          if (active_count_ < count_ && share_.member == 0) clear_idle_rows();
           if (active_count_ > 0) step();
         }
         multiply_together(When::kAfter, s, end);
@@ -252,10 +326,13 @@ class Recurrent final : public PreparedKernel {
              static_cast<size_t>(row * k_.program_.state_widths[i]) * k_.element_;
     }
 
+    // A member's columns.
     void copy(const Place& from, const Place& to) const {
+      const auto c = share_.of(to.width, kGrain);
+      const size_t skip = static_cast<size_t>(c.begin) * k_.size(to);
       for (int64_t i = 0; i < active_count_; ++i)
-        std::memcpy(at(to, active_[i]), at(from, active_[i]),
-                    static_cast<size_t>(to.width) * k_.size(to));
+        std::memcpy(at(to, active_[i]) + skip, at(from, active_[i]) + skip,
+                    static_cast<size_t>(c.count()) * k_.size(to));
     }
 
     // What the groups of this step write and the next step reads arrives while products run.
@@ -276,38 +353,52 @@ class Recurrent final : public PreparedKernel {
     }
 
     void step() {
-      fetch_ahead();
+      if (share_.members == 1) fetch_ahead();
       for (size_t s = 0; s < k_.layout_.states; ++s) {
         const View& v = args_.out[k_.layout_.trajectory_of(s)];
         const auto row = static_cast<size_t>(k_.program_.state_widths[s]) * k_.element_;
+        const auto c = share_.of(k_.program_.state_widths[s], kGrain);
+        const size_t skip = static_cast<size_t>(c.begin) * k_.element_;
         for (int64_t i = 0; v && i < active_count_; ++i) {
-          std::memcpy(v.data + static_cast<size_t>(t_ * k_.rows_ + active_[i]) * row,
-                      state(s, active_[i]), row);
+          std::memcpy(v.data + static_cast<size_t>(t_ * k_.rows_ + active_[i]) * row + skip,
+                      state(s, active_[i]) + skip, static_cast<size_t>(c.count()) * k_.element_);
         }
       }
       for (const CellProgram::Stage& s : k_.program_.stages) {
-        for (const auto& m : s.moves) {
-          if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
-            copy(c->from, c->to);
-          } else if (const auto* r = std::get_if<CellProgram::Reduction>(&m)) {
-            for (int64_t i = 0; i < active_count_; ++i)
-              r->run(at(r->from, active_[i]), r->from.width, at(r->y, active_[i]));
-          } else if (const auto& p = std::get<CellProgram::Product>(m); p.when == When::kInStep) {
-            Rows rows;
-            add_rows(p, rows);
-            multiply(p, rows);
-          }
-        }
+        for (const auto& m : s.moves) move(m);
         for (const CellProgram::Group& g : s.groups) evaluate(g);
+        if (!s.groups.empty() && (&s != &k_.program_.stages.back() || !k_.ends_are_own_))
+          share_.meet();
       }
       for (const CellProgram::Copy& c : k_.program_.ends) copy(c.from, c.to);
       for (size_t s = 0; s < k_.layout_.states; ++s) {
         const Place& p = k_.program_.next[s];
         if (p.home == Home::kState) continue;
+        const auto c = share_.of(p.width, kGrain);
+        const size_t skip = static_cast<size_t>(c.begin) * k_.element_;
         for (int64_t i = 0; i < active_count_; ++i)
-          std::memcpy(state(s, active_[i]), at(p, active_[i]),
-                      static_cast<size_t>(p.width) * k_.element_);
+          std::memcpy(state(s, active_[i]) + skip, at(p, active_[i]) + skip,
+                      static_cast<size_t>(c.count()) * k_.element_);
       }
+      share_.meet();
+    }
+
+    // Later ones may read what it gives.
+    void move(const std::variant<CellProgram::Copy, CellProgram::Product, CellProgram::Reduction>&
+                  m) const {
+      if (const auto* p = std::get_if<CellProgram::Product>(&m)) {
+        if (p->when != When::kInStep) return;
+        Rows rows;
+        add_rows(*p, rows);
+        multiply(*p, rows);
+      } else if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
+        copy(c->from, c->to);
+      } else if (share_.member == 0) {
+        const auto& r = std::get<CellProgram::Reduction>(m);
+        for (int64_t i = 0; i < active_count_; ++i)
+          r.run(at(r.from, active_[i]), r.from.width, at(r.y, active_[i]));
+      }
+      share_.meet();
     }
 
     struct Rows {
@@ -316,33 +407,42 @@ class Recurrent final : public PreparedKernel {
       void* y[kMost];
       int64_t count = 0;
     };
+    // With the columns that are this member's.
     void add_rows(const CellProgram::Product& p, Rows& rows) const {
+      const size_t skip = static_cast<size_t>(share_.of(p.n, k_.gemm_.block).begin) * k_.element_;
       for (int64_t i = 0; i < active_count_; ++i, ++rows.count) {
         rows.a[rows.count] = at(p.a, active_[i]);
-        rows.y[rows.count] = at(p.y, active_[i]);
-        if (p.c) rows.c[rows.count] = at(*p.c, active_[i]);
+        rows.y[rows.count] = at(p.y, active_[i]) + skip;
+        if (p.c) rows.c[rows.count] = at(*p.c, active_[i]) + skip;
       }
     }
     void multiply(const CellProgram::Product& p, const Rows& rows) const {
-      if (rows.count == 0) return;
-      k_.gemm_.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr, p.bias ? at(*p.bias, 0) : nullptr,
-                    rows.count, scratch_},
-                   p.k, args_.packed[p.index], p.n);
+      const auto c = share_.of(p.n, k_.gemm_.block);
+      if (rows.count == 0 || c.count() == 0) return;
+      const size_t skip = static_cast<size_t>(c.begin) * k_.element_;
+      const std::byte* const packed =
+          args_.packed[p.index] + k_.gemm_.packed_bytes(p.k, k_.gemm_.block) *
+                                      static_cast<size_t>(c.begin / k_.gemm_.block);
+      k_.gemm_.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr,
+                    p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_},
+                   p.k, packed, c.count());
     }
 
     // Rows that follow each other go through the program together, as many as fit a tile.
     void evaluate(const CellProgram::Group& g) const {
       TileProgram::Frame frame(*g.program, scratch_);
-      const int64_t tile = g.program->tile(), width = std::min(tile, g.width);
+      const auto columns = share_.of(g.width, kGrain);
+      if (columns.count() == 0) return;
+      const int64_t tile = g.program->tile(), width = std::min(tile, columns.count());
       for (int64_t i = 0; i < active_count_;) {
         int64_t rows = 1;
         while (i + rows < active_count_ && active_[i + rows] == active_[i] + rows &&
-               (rows + 1) * g.width <= tile)
+               (rows + 1) * columns.count() <= tile)
           ++rows;
         for (size_t k = 0; k < g.inputs.size(); ++k) {
           if (k_.is_number(g, g.inputs[k])) spread_number(g, k, frame, active_[i], rows, width);
         }
-        for (int64_t c = 0; c < g.width; c += width) {
+        for (int64_t c = columns.begin; c < columns.end; c += width) {
           const auto from = [&](const Place& p) {
             return at(p, active_[i]) + static_cast<size_t>(c) * k_.size(p);
           };
@@ -352,7 +452,7 @@ class Recurrent final : public PreparedKernel {
           }
           for (size_t k = 0; k < g.outputs.size(); ++k)
             frame.output(k, from(g.outputs[k]), g.outputs[k].row);
-          g.program->run(frame, std::min(width, g.width - c), rows);
+          g.program->run(frame, std::min(width, columns.end - c), rows);
         }
         i += rows;
       }
@@ -371,6 +471,7 @@ class Recurrent final : public PreparedKernel {
     }
 
     const Recurrent& k_;
+    Share share_;
     const KernelArgs& args_;
     std::byte* scratch_;
     int64_t first_, count_;
@@ -387,7 +488,9 @@ class Recurrent final : public PreparedKernel {
   bool reverse_;
   std::string title_;  // for errors
   int64_t steps_ = 0, rows_ = 0;
-  int64_t ahead_ = 1;  // steps whose products are done together
+  int64_t ahead_ = 1;      // steps whose products are done together
+  size_t step_bytes_ = 0;  // of the matrices that each step reads
+  bool ends_are_own_ = false;
   size_t bytes_ = 0, scratch_ = 0, gemm_scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;
   std::vector<Packing> packings_;  // of their matrices

@@ -189,8 +189,8 @@ size_t no_scratch(int64_t, int64_t) { return 0; }
 
 template <class T>
 const RowGemm* gemm_of() {
-  static const RowGemm g{Precision::full, block_columns<T>(), packed_bytes<T>, pack<T>, run<T>,
-                         no_scratch};
+  static const RowGemm g{Precision::full, block_columns<T>(), packed_bytes<T>, pack<T>,
+                         run<T>,          no_scratch};
   return &g;
 }
 const RowGemm* f32_gemm() { return gemm_of<float>(); }

@@ -1,5 +1,5 @@
-// Products with weights in bf16 or in 8 bits: half and a quarter of the bytes, and where the machine
-// multiplies pairs and quads of them in one instruction, twice and four times the speed.
+// Products with weights in bf16 or in 8 bits: half and a quarter of the bytes, and where the
+// machine multiplies pairs and quads of them in one instruction, twice and four times the speed.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -7,7 +7,7 @@
 #include <rondo/backends/cpu/row_gemm.h>
 
 // The instruction sets that differ here are those with dot products.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_SPR)
+#define HWY_DISABLED_TARGETS HWY_SSSE3
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rondo/backends/cpu/row_gemm_low.cc"
 #include <hwy/foreach_target.h>
@@ -213,8 +213,7 @@ HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int6
       if constexpr (K::kScaled) {
         const VF scale = hn::Mul(hn::Load(d, reinterpret_cast<const float*>(tail)),
                                  hn::Set(d, a.scales[first_row + r]));
-        const auto whole =
-            hn::Sub(sum[r][v], hn::ShiftLeft<7>(hn::Load(di, tail + words)));
+        const auto whole = hn::Sub(sum[r][v], hn::ShiftLeft<7>(hn::Load(di, tail + words)));
         y = hn::Mul(hn::ConvertTo(d, whole), scale);
       } else {
         y = sum[r][v];

@@ -1,0 +1,225 @@
+// Weights of recurrences in fewer bits, and recurrences whose columns the threads of a team share.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "check_gradient.h"
+#include "cpu_check.h"
+
+#include <rondo/backends/cpu/row_gemm.h>
+#include <rondo/rondo.h>
+
+namespace rondo::test {
+namespace {
+
+float as_bf16(float x) { return static_cast<float>(BFloat16(x)); }
+
+struct Product {
+  Tensor a, w, c, bias;
+  int64_t rows, k, n;
+  std::vector<float> y;
+
+  Product(int64_t rows, int64_t k, int64_t n)
+      : a(draw({rows, k}, f32, -2, 2, 1)),
+        w(draw({k, n}, f32, -1, 1, 2)),
+        c(draw({rows, n}, f32, -1, 1, 3)),
+        bias(draw({n}, f32, -1, 1, 4)),
+        rows(rows),
+        k(k),
+        n(n),
+        y(static_cast<size_t>(rows * n)) {}
+
+  void run(const cpu::RowGemm& g, bool transposed) {
+    Tensor turned(f32, {n, k});
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < n; ++j)
+        turned.mutable_data<float>()[j * k + i] = w.data<float>()[i * n + j];
+    }
+    const auto packed = allocate_aligned(g.packed_bytes(k, n));
+    const auto scratch = allocate_aligned(g.scratch_bytes(rows, k));
+    g.pack(transposed ? turned.raw() : w.raw(), transposed ? k : n, k, n, transposed, packed.get());
+    std::vector<const void*> from, begin;
+    std::vector<void*> to;
+    for (int64_t r = 0; r < rows; ++r) {
+      from.push_back(a.data<float>() + r * k);
+      begin.push_back(c.data<float>() + r * n);
+      to.push_back(y.data() + r * n);
+    }
+    g.run({from.data(), 1, to.data(), begin.data(), bias.raw(), rows, scratch.get()}, k,
+          packed.get(), n);
+  }
+  double start(int64_t r, int64_t j) const { return c.at(r * n + j) + bias.at(j); }
+  double got(int64_t r, int64_t j) const { return y[static_cast<size_t>(r * n + j)]; }
+};
+
+const int64_t kSizes[][3] = {{1, 1, 1},   {1, 33, 130}, {2, 64, 64}, {3, 7, 17},
+                             {6, 16, 65}, {13, 5, 200}, {8, 0, 3},   {17, 129, 48}};
+
+TEST_CASE("products in bf16 are those of rounded operands", "[precision]") {
+  on_each_isa([] {
+    for (const auto& [rows, k, n] : kSizes) {
+      for (const bool transposed : {false, true}) {
+        Product p(rows, k, n);
+        p.run(cpu::row_gemm_low(Precision::bf16), transposed);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t j = 0; j < n; ++j) {
+            double want = p.start(r, j), size = std::abs(want);
+            for (int64_t i = 0; i < k; ++i) {
+              const double t = double{as_bf16(p.a.data<float>()[r * k + i])} *
+                               double{as_bf16(p.w.data<float>()[i * n + j])};
+              want += t;
+              size += std::abs(t);
+            }
+            INFO(rows << "x" << k << "x" << n << " at " << r << "," << j);
+            CHECK(std::abs(p.got(r, j) - want) <= 4e-7 * (1 + size));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("products in int8 are those of numbers on a grid", "[precision]") {
+  on_each_isa([] {
+    for (const auto& [rows, k, n] : kSizes) {
+      for (const bool transposed : {false, true}) {
+        Product p(rows, k, n);
+        p.run(cpu::row_gemm_low(Precision::int8), transposed);
+        for (int64_t r = 0; r < rows; ++r) {
+          float most = 0;
+          for (int64_t i = 0; i < k; ++i)
+            most = std::max(most, std::abs(p.a.data<float>()[r * k + i]));
+          for (int64_t j = 0; j < n; ++j) {
+            float largest = 0;
+            for (int64_t i = 0; i < k; ++i)
+              largest = std::max(largest, std::abs(p.w.data<float>()[i * n + j]));
+            double want = p.start(r, j);
+            for (int64_t i = 0; i < k; ++i) {
+              const auto grid = [](float x, float top) {
+                return std::nearbyint(x * (top > 0 ? 127 / top : 0)) * double{top} / 127;
+              };
+              want += grid(p.a.data<float>()[r * k + i], most) *
+                      grid(p.w.data<float>()[i * n + j], largest);
+            }
+            INFO(rows << "x" << k << "x" << n << " at " << r << "," << j);
+            CHECK(std::abs(p.got(r, j) - want) <= 2e-6 * (1 + std::abs(want)));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("NaN and infinities go through products in fewer bits", "[precision]") {
+  on_each_isa([] {
+    for (const Precision low : {Precision::bf16, Precision::int8}) {
+      for (const float strange : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+        for (const int64_t at : {int64_t{0}, int64_t{18}}) {
+          Product p(3, 19, 20);
+          p.a.mutable_data<float>()[19 + at] = strange;
+          p.run(cpu::row_gemm_low(low), false);
+          for (int64_t j = 0; j < 20; ++j) {
+            CHECK(std::isfinite(p.got(0, j)));
+            CHECK(!std::isfinite(p.got(1, j)));
+            CHECK(std::isfinite(p.got(2, j)));
+          }
+        }
+      }
+    }
+  });
+}
+
+struct Trained {
+  Graph g;
+  Vars fetches;
+  std::vector<Feed> feeds;
+};
+Trained lstm(int64_t rows, int64_t hidden, bool ragged, bool normalised = false) {
+  Trained t;
+  const Var x = t.g.placeholder("x", f32, {7, rows, 40});
+  Var lengths, y;
+  if (ragged) {
+    lengths = t.g.placeholder("lengths", i32, {rows});
+    std::vector<int32_t> n;
+    for (int64_t r = 0; r < rows; ++r) n.push_back(static_cast<int32_t>((r * 3 + 7) % 8));
+    t.feeds.emplace_back(lengths, Tensor::of<int32_t>({rows}, n));
+  }
+  if (normalised) {
+    y = rnn::lstm_layer_norm(x, {.lengths = lengths},
+                             rnn::lstm_layer_norm_weights(t.g, "l", 40, hidden, FWD, f32))
+            .y;
+  } else {
+    y = rnn::lstm_layer(x, {.max_ts_length = lengths},
+                        rnn::lstm_layer_weights(t.g, "l", 40, hidden, FWD, f32))
+            .y;
+  }
+  t.fetches = {y};
+  Vars by = t.g.trainable();
+  by.push_back(x);
+  for (const Var& d : gradients(sum(square(y)), by)) t.fetches.push_back(d);
+  t.feeds.emplace_back(x, draw({7, rows, 40}, f32, -1, 1, 8));
+  return t;
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  double most = 0;
+  for (int64_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a.at(i) - b.at(i)));
+  return most;
+}
+
+TEST_CASE("an LSTM with weights in fewer bits is near the one in f32", "[precision]") {
+  const Trained t = lstm(9, 48, true);
+  const auto run = [&](Precision p) {
+    return Session(t.g, {.precision = p}, one_thread()).run(t.fetches, t.feeds);
+  };
+  const auto full = run(Precision::full), half = run(Precision::bf16), low = run(Precision::int8);
+  // bf16 keeps 8 bits, int8 seven of the largest; the cell sums 88 products of numbers below 1.
+  CHECK(distance(half[0], full[0]) < 0.01);
+  CHECK(distance(half[0], full[0]) > 1e-5);
+  CHECK(distance(low[0], full[0]) < 0.03);
+  CHECK(distance(low[0], full[0]) > 1e-5);
+  for (size_t i = 1; i < full.size(); ++i) {
+    double size = 0;
+    for (int64_t k = 0; k < full[i].size(); ++k) size = std::max(size, std::abs(full[i].at(k)));
+    CHECK(distance(half[i], full[i]) < 0.02 * size);
+  }
+  const std::string told = Session(t.g, {.precision = Precision::int8}).explain(t.fetches);
+  CHECK(told.find("weights in int8") != std::string::npos);
+  // f64 has no such form.
+  Graph g;
+  const Var x = g.placeholder("x", f64, {3, 2, 4});
+  const Var y = rnn::lstm_layer(x, {}, rnn::lstm_layer_weights(g, "l", 4, 5, FWD, f64)).y;
+  const std::vector<Feed> feeds{{x, draw({3, 2, 4}, f64, -1, 1, 8)}};
+  CHECK(
+      Session(g, {.precision = Precision::bf16}).run(y, feeds).same_bits(Session(g).run(y, feeds)));
+}
+
+TEST_CASE("threads that share the columns of a recurrence change no bit", "[precision]") {
+  for (const bool normalised : {false, true}) {
+    for (const bool ragged : {false, true}) {
+      for (const int64_t rows : {1, 3}) {
+        for (const Precision p : {Precision::full, Precision::bf16, Precision::int8}) {
+          const Trained t = lstm(rows, 264, ragged, normalised);
+          std::vector<Tensor> want;
+          for (const int threads : {1, 2, 3, 4, 8}) {
+            Session s(t.g, {.precision = p}, std::make_shared<ThreadTeam>(threads));
+            const auto got = s.run(t.fetches, t.feeds);
+            if (want.empty()) want = got;
+            INFO("rows " << rows << " ragged " << ragged << " threads " << threads);
+            for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
+          }
+          if (p != Precision::full) continue;
+          const auto plain = Session(t.g, {.backend = "reference", .optimize = false}, one_thread())
+                                 .run(t.fetches, t.feeds);
+          for (size_t i = 0; i < want.size(); ++i) CHECK(distance(plain[i], want[i]) < 1e-4);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rondo::test
