@@ -64,6 +64,7 @@ const std::vector<Section>& sections() {
        {"gradients", "vjp", "jvp", "hvp", "jacobian", "value_and_gradients", "UPDATER", "updater",
         "schedule", "regularization", "settings"}},
       {"Running", {"backend", "plan", "thread_team", "onednn", "cpu", "session", "variables"}},
+      {"Streams", {"streamify", "stream"}},
       {"Training and data", {"trainer", "model", "confusion", "data", "ts"}},
       {"Weights of other systems", {"weights"}},
       {"Files", {"file"}},

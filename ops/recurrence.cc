@@ -236,7 +236,7 @@ Vars vjp_recurrence(const Call& c, const Vars& g, GradContext& context) {
   operands.push_back(c.in(l.begin()));
   operands.push_back(c.in(l.end()));
 
-  const std::string origin = c.text("origin").empty() ? "" : c.text("origin") + ".gradient";
+  const std::string origin = c.text("origin") + ".gradient";
   const Attributes attributes{
       {"states", states.size()}, {"xs", xs.size()},      {"per_row", per_row.size()},
       {"shared", shared.size()}, {"ys", y_of.size()},    {"reverse", !c.flag("reverse")},

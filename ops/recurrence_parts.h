@@ -38,6 +38,9 @@ std::string row_symbol_of(const Graph& outer);
 // work costs no more than outside, and products for many steps are done together.
 bool is_program(const Subgraph& body);
 
+// Whether a value of a body is the sum over rows of a value [rows,columns]: [columns].
+bool is_sum_of_rows(const Graph& body, Value v);
+
 // Makes a recurrence of a body that was written in a child of `outer`. `s.inputs` stand for
 // `operands`: states, xs, per_row. What the body captured becomes its shared operands.
 Vars close_body(Graph outer, Subgraph s, Vars operands, const Var& begin, const Var& end,

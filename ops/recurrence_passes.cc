@@ -8,6 +8,7 @@
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/ops/recurrence_parts.h>
+#include <rondo/ops/shape.h>
 
 namespace rondo {
 
@@ -29,14 +30,31 @@ bool is_clear_outside(const Graph& g, const Node& n, const RecurrenceLayout& l, 
 
 }  // namespace
 
+bool recurrence_internal::is_sum_of_rows(const Graph& body, Value v) {
+  const Node& n = body.node(v.node);
+  if (n.op->name != "sum" || n.attributes.flag("keep_dims")) return false;
+  const auto& axes = n.attributes.integers("axes");
+  return body.type(n.inputs[0]).shape.size() == 2 && axes.size() == 1 &&
+         axis_index(axes[0], 2) == 0;
+}
+
 bool recurrence_internal::is_program(const Subgraph& body) {
   static const std::set<std::string_view> kHeld{"matmul", "concat", "fill",       "split",
                                                 "slice",  "sum",    "reduce_max", "reduce_min"};
+  const std::set<Value> inputs(body.inputs.begin(), body.inputs.end());
   const std::vector<int32_t> live = live_nodes(body);
   return std::all_of(live.begin(), live.end(), [&](int32_t id) {
     const Node& n = body.graph.node(id);
-    return n.op == &placeholder_op() || n.op == &constant_op() || !n.op->formula.empty() ||
-           kHeld.count(n.op->name) != 0;
+    for (const ValueType& t : n.outputs) {
+      if (t.shape.size() > 2 || (!is_float(t.dtype) && t.dtype != boolean)) return false;
+    }
+    if (n.op == &placeholder_op()) return true;
+    if (n.op == &constant_op()) return n.outputs[0].shape.size() < 2;
+    // Products over rows, with transpose_a, leave every loop.
+    if (n.op->name == "matmul" && !n.attributes.flag("transpose_a") &&
+        inputs.count(n.inputs[1]) == 0)
+      return false;
+    return !n.op->formula.empty() || kHeld.count(n.op->name) != 0;
   });
 }
 

@@ -45,7 +45,8 @@ class Sinker {
     }
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = old.outputs[layout_.states + layout_.ys + i];
-      if (v && can_sink(v)) sums[i] = after_sum(v);
+      // A program adds up what it has at hand.
+      if (v && !(program && is_sum_of_rows(body(), v)) && can_sink(v)) sums[i] = after_sum(v);
       any = any || sums[i].has_value();
     }
     if (!any) return false;

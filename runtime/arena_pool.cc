@@ -26,8 +26,12 @@ ArenaPool::Arena ArenaPool::take(size_t bytes) {
     const std::lock_guard lock(mutex_);
     if (++runs_ % kPeriod == 0) largest_before_ = std::exchange(largest_, 0);
     largest_ = std::max(largest_, bytes);
-    const auto by_size = [](const Arena& a, const Arena& b) { return a.bytes < b.bytes; };
-    const auto it = std::max_element(idle_.begin(), idle_.end(), by_size);
+    // The smallest that fits, else the largest.
+    const auto worse = [&](const Arena& a, const Arena& b) {
+      const bool a_fits = a.bytes >= bytes, b_fits = b.bytes >= bytes;
+      return a_fits != b_fits ? b_fits : a_fits ? a.bytes > b.bytes : a.bytes < b.bytes;
+    };
+    const auto it = std::max_element(idle_.begin(), idle_.end(), worse);
     if (it != idle_.end()) {
       std::swap(*it, idle_.back());
       old = std::move(idle_.back());
@@ -41,7 +45,11 @@ ArenaPool::Arena ArenaPool::take(size_t bytes) {
 
 void ArenaPool::give_back(Arena a) noexcept {
   const std::lock_guard lock(mutex_);
-  if (a.bytes / 2 > std::max(largest_, largest_before_)) return;
+  const auto far_too_large = [limit = 2 * std::max(largest_, largest_before_)](const Arena& x) {
+    return x.bytes > limit;
+  };
+  std::erase_if(idle_, far_too_large);
+  if (far_too_large(a)) return;
   try {
     idle_.push_back(std::move(a));
   } catch (const std::bad_alloc&) {  // then it is not kept

@@ -92,7 +92,10 @@ std::string describe_recurrence(const Node& n, const std::string& indent) {
   std::string s =
       cat(indent, counted(l.states, "state"), ", ", counted(l.xs, "input"), ", ",
           counted(l.ys, "output"), " over time", n.attributes.flag("reverse") ? ", backwards" : "",
-          origin.empty() ? "" : cat("; from ", origin), "\n");
+          origin.empty()     ? ""
+          : origin[0] == '.' ? "; a gradient"
+                             : cat("; from ", origin),
+          "\n");
   char number[20];
   std::snprintf(number, sizeof number, "%016" PRIx64, fingerprint(n));
   return s + cat(indent, "step #", number, ":", ops_of(*n.body), "\n");

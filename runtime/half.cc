@@ -41,6 +41,12 @@ class InF32 final : public PreparedKernel {
   const KernelCall& wide() const { return wide_; }
   void set(std::unique_ptr<PreparedKernel> k) { kernel_ = std::move(k); }
   size_t workspace_bytes() const override { return bytes_ + kernel_->workspace_bytes(); }
+  std::span<const Packing> packings() const override {
+    // What they pack would have to be widened first; the only such kernel has another way for
+    // halves.
+    if (!kernel_->packings().empty()) fail_internal("a kernel that packs runs no halves");
+    return {};
+  }
 
   void run(const KernelArgs& a) const override {
     std::byte* at = a.workspace;
@@ -65,7 +71,7 @@ class InF32 final : public PreparedKernel {
     for (size_t i = 0; i < out.size(); ++i) {
       if (out[i] && is_half(a.call.out[i].dtype)) place(out[i], wide_.out[i]);
     }
-    kernel_->run({wide_, in, out, at, a.context});
+    kernel_->run({wide_, in, out, at, a.context, a.packed});
     for (size_t i = 0; i < out.size(); ++i) {
       if (out[i] && is_half(a.call.out[i].dtype))
         narrow(a.call.out[i].dtype, out[i].data, a.out[i].data, out[i].size());

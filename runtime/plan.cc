@@ -165,6 +165,7 @@ void BoundPlan::infer_types() {
     }
   }
   used_.resize(places_.size());
+  lies_in_.assign(places_.size(), kItself);
   const std::vector<int32_t> live = live_nodes(plan_.unit());
   for (const int32_t i : live) {
     const Node& n = g.node(i);
@@ -249,10 +250,17 @@ void BoundPlan::choose_kernels() {
   for (const int32_t id : live_nodes(unit)) {
     const Node& n = unit.graph.node(id);
     if (is_leaf(n) || n.op == &constant_op()) continue;
+    if (n.op->name == "reshape" && options.optimize && options.kernel.empty()) {
+      const size_t v = index({id, 0});
+      if (places_[v].home == Home::kNone) {  // the same bytes, where they lie
+        lies_in_[v] = root(index(n.inputs[0]));
+        continue;
+      }
+    }
     auto s = std::make_unique<Step>(n, bind_attributes(n.attributes, binding_));
     s->call.precision = options.precision;
     for (const Value v : n.inputs) {
-      s->in.push_back(v ? static_cast<int64_t>(index(v)) : -1);
+      s->in.push_back(v ? static_cast<int64_t>(root(index(v))) : -1);
       s->call.in.push_back(v ? places_[index(v)].type : TensorType{f32, {}, false});
     }
     for (size_t k = 0; k < n.outputs.size(); ++k) {
@@ -440,6 +448,13 @@ void BoundPlan::list_packings() {
     for (size_t i = 0; i < packings.size(); ++i, ++n) {
       const Place& p = places_[static_cast<size_t>(step.in[packings[i].operand])];
       packed_by_.emplace_back(s, i);
+      packed_constants_.emplace_back();
+      if (p.home == Home::kConstant) {
+        packed_constants_.back() = allocate_aligned(packings[i].bytes);
+        step.prepared->pack(
+            i, {&step.call.in[packings[i].operand], const_cast<std::byte*>(p.constant.raw())},
+            packed_constants_.back().get());
+      }
       if (p.home == Home::kInput)
         packings_.push_back({p.at, packings[i].bytes, packings[i].layout, n});
     }
@@ -484,6 +499,11 @@ Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(aren
   is_packed_.resize(plan.packed_by_.size());
   for (const auto& [step, i] : plan.packed_by_)
     packed_.push_back(arena_ + plan.steps_[step]->packed[i]);
+  for (size_t i = 0; i < packed_.size(); ++i) {
+    if (plan.packed_constants_[i] == nullptr) continue;
+    packed_[i] = plan.packed_constants_[i].get();
+    is_packed_[i] = true;
+  }
   for (size_t v = 0; v < plan.places_.size(); ++v) {
     const BoundPlan::Place& p = plan.places_[v];
     if (p.home == BoundPlan::Home::kArena) set(v, arena_ + p.at);

@@ -124,6 +124,8 @@ class BoundPlan {
     size_t value, output;
   };
 
+  static constexpr size_t kItself = ~size_t{0};
+  size_t root(size_t value) const { return lies_in_[value] == kItself ? value : lies_in_[value]; }
   size_t index(Value v) const {
     return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
   }
@@ -141,7 +143,8 @@ class BoundPlan {
   Binding binding_;
   std::vector<size_t> first_;  // of each node's values
   std::vector<Place> places_;
-  std::vector<bool> used_;  // by value
+  std::vector<bool> used_;       // by value
+  std::vector<size_t> lies_in_;  // of each value: another, whose bytes are its own
   std::vector<std::unique_ptr<Step>> steps_;
   std::vector<Copy> copies_;
   std::vector<const TensorType*> view_types_;  // of the operands and results of all steps
@@ -149,7 +152,8 @@ class BoundPlan {
   std::vector<uint32_t> view_of_, first_view_of_;
   std::vector<TensorType> input_types_, output_types_;
   std::vector<InputPacking> packings_;
-  std::vector<std::pair<uint32_t, uint32_t>> packed_by_;  // step and which of its packings
+  std::vector<std::pair<uint32_t, uint32_t>> packed_by_;      // step and which of its packings
+  std::vector<std::shared_ptr<std::byte>> packed_constants_;  // of packings; null: not of constants
   size_t arena_bytes_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include <rondo/runtime/variable_store.h>
 
+#include <algorithm>
+
 namespace rondo {
 
 VariableStore::VariableStore(const Graph& graph) : values_(std::make_shared<Values>()) {
@@ -70,8 +72,12 @@ std::shared_ptr<const std::byte> VariableStore::packed(
   pack(value.raw(), made.get());
   const std::lock_guard lock(mutex_);
   const auto now = values_->find(name);
-  if (value.is_owned() && now != values_->end() && now->second.raw() == value.raw())
-    packed_[name].push_back({value.raw(), std::string(layout), made});
+  if (value.is_owned() && now != values_->end() && now->second.raw() == value.raw()) {
+    std::vector<Packed>& kept = packed_[name];
+    const auto same = [&](const Packed& p) { return p.of == value.raw() && p.layout == layout; };
+    if (std::none_of(kept.begin(), kept.end(), same))
+      kept.push_back({value.raw(), std::string(layout), made});
+  }
   return made;
 }
 

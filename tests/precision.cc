@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #include <catch2/catch_test_macros.hpp>
@@ -132,6 +133,40 @@ TEST_CASE("NaN and infinities go through products in fewer bits", "[precision]")
   });
 }
 
+TEST_CASE("a weight that is NaN shows in int8, and one of zeros does no harm", "[precision]") {
+  on_each_isa([] {
+    Product p(7, 19, 20);
+    for (int64_t i = 0; i < 19; ++i) p.w.mutable_data<float>()[i * 20 + 3] = 0;
+    for (int64_t i = 0; i < 19; ++i) p.w.mutable_data<float>()[i * 20 + 4] = 1e-40F;
+    p.w.mutable_data<float>()[5 * 20 + 6] = std::nanf("");
+    p.run(cpu::row_gemm_low(Precision::int8), false);
+    for (int64_t r = 0; r < 7; ++r) {
+      CHECK(p.got(r, 3) == static_cast<float>(p.start(r, 3)));
+      CHECK(std::abs(p.got(r, 4) - p.start(r, 4)) < 1e-6);
+      CHECK(std::isnan(p.got(r, 6)));
+      CHECK(std::isfinite(p.got(r, 7)));
+    }
+  });
+}
+
+TEST_CASE("gradients of any loop keep weights in f32 under int8", "[precision]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {5, 4, 8}),
+            w = g.variable("w", draw({8, 8}, f32, -1, 1, 2));
+  const auto r = recurrence({.states = {fill(g, f32, {4, 8}, 0)}, .xs = {x}},
+                            [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                              const Var h = tanh(xs[0] + matmul(s[0], w));
+                              return {{h}, {h}};
+                            });
+  const std::string told =
+      Session(g, {.precision = Precision::int8}).explain({gradients(sum(r.ys[0]), {x})[0]});
+  INFO(told);
+  const size_t first = told.find("weights in int8");
+  CHECK(first != std::string::npos);
+  CHECK(told.find("weights in int8", first + 1) == std::string::npos);
+  CHECK(told.find("backwards; a gradient") != std::string::npos);
+}
+
 struct Trained {
   Graph g;
   Vars fetches;
@@ -215,6 +250,61 @@ TEST_CASE("threads that share the columns of a recurrence change no bit", "[prec
           const auto plain = Session(t.g, {.backend = "reference", .optimize = false}, one_thread())
                                  .run(t.fetches, t.feeds);
           for (size_t i = 0; i < want.size(); ++i) CHECK(distance(plain[i], want[i]) < 1e-4);
+        }
+      }
+    }
+  }
+}
+
+// Cells whose parts are divided among threads in different ways.
+TEST_CASE("threads that share columns wait where one reads what another writes", "[precision]") {
+  using Cell = std::function<RecurrenceStep(const Vars& s, const Var& x, const Var& w)>;
+  struct Case {
+    const char* name;
+    std::vector<int64_t> widths;
+    Cell cell;
+  };
+  const Case cases[] = {
+      {"a state of one column scales all others",
+       {264, 1},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var h = tanh(matmul(s[0], w) + x) * s[1];
+         return {{h, 0.5 * s[1] + 0.4}, {h}};
+       }},
+      {"a result shows half of the state",
+       {264},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         return {{tanh(matmul(s[0], w) + x)}, {slice(s[0], 1, 0, 132)}};
+       }},
+      {"a sum of the row goes into all columns, a product of a product",
+       {264},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w) + x;
+         const Var h = tanh(matmul(z * rsqrt(sum(z * z, {.axes = {1}, .keep_dims = true})), w));
+         return {{h}, {z, h}};
+       }},
+  };
+  for (const Case& c : cases) {
+    for (const auto& [steps, rows] : {std::pair<int64_t, int64_t>{130, 1}, {45, 3}}) {
+      Graph g;
+      const Var x = g.placeholder("x", f32, {steps, rows, 264});
+      const Var w = g.variable("w", draw({264, 264}, f32, -0.1, 0.1, 2));
+      Vars states;
+      for (const int64_t n : c.widths) states.push_back(fill(g, f32, {rows, n}, 0.5));
+      const auto r = recurrence(
+          {.states = states, .xs = {x}},
+          [&](const Vars& s, const Vars& xs, const Vars&) { return c.cell(s, xs[0], w); });
+      Vars fetches = r.ys;
+      for (const Var& d : gradients(sum(square(r.ys.back())), {x, w})) fetches.push_back(d);
+      const std::vector<Feed> feeds{{x, draw({steps, rows, 264}, f32, -1, 1, 8)}};
+      std::vector<Tensor> want;
+      for (const int threads : {1, 2, 3, 8}) {
+        Session s(g, {}, std::make_shared<ThreadTeam>(threads));
+        for (int run = 0; run < 3; ++run) {
+          const auto got = s.run(fetches, feeds);
+          if (want.empty()) want = got;
+          INFO(c.name << ", " << rows << " rows, " << threads << " threads");
+          for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
         }
       }
     }

@@ -174,7 +174,7 @@ TEST_CASE("verify of converted weights fails on a wrong number in any layout or 
       }),
       "states nothing to compare with");
 
-  options.compile.kernel = "cpu.matmul.eigen";
+  options.compile.kernel = "cpu.recurrence.engine";
   CHECK(verify_case(whole, options).outcome == CaseResult::Outcome::kPassed);
   options.compile.kernel = "reference.argmax";
   CHECK(verify_case(whole, options).outcome == CaseResult::Outcome::kLeftOut);

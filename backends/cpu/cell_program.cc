@@ -8,6 +8,7 @@
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/ops/formula.h>
+#include <rondo/ops/recurrence_parts.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo::cpu {
@@ -44,8 +45,9 @@ class Compiler {
     program_.dtype = call_.in[0].dtype;
     if (program_.dtype != f32 && program_.dtype != f64) return refuse("its state is no f32 or f64");
     for (size_t i = 0; i < layout_.sums; ++i) {
-      if (body_.outputs[layout_.states + layout_.ys + i])
-        return refuse("a sum over time could not leave the loop");
+      const Value v = body_.outputs[layout_.states + layout_.ys + i];
+      if (v && !recurrence_internal::is_sum_of_rows(body_.graph, v))
+        return refuse("a sum over time is more than that of a value's rows");
     }
     if (!place_inputs()) return refuse("an operand is no [B,width] of its state's dtype");
     live_ = live_nodes(body_);
@@ -56,7 +58,7 @@ class Compiler {
         return refuse(cat("its step holds ", n.op->name, " ", n.outputs[0].str()));
     }
     place_outputs();
-    if (!make_groups() || !make_ends())
+    if (!make_groups() || !make_sums() || !make_ends())
       return refuse("its elementwise operations do not fit one program");
     schedule_products();
     return std::move(program_);
@@ -173,7 +175,7 @@ class Compiler {
       known_[{n.id, 0}] = {.scalar = true, .number = n.attributes.number("value")};
       return n.outputs[0].dtype == program_.dtype;
     }
-    if (take_number(n)) return true;
+    if (take_number(n) || is_only_summed(n)) return true;
     for (size_t k = 0; k < n.outputs.size(); ++k) {
       const Value v{n.id, static_cast<int32_t>(k)};
       if (!per_row(v) && !flags(v)) return false;
@@ -369,12 +371,18 @@ class Compiler {
   }
 
   void place_outputs() {
-    for (size_t i = 0; i < body_.outputs.size(); ++i) {
+    for (size_t i = 0; i < layout_.states + layout_.ys; ++i) {
       const Value v = body_.outputs[i];
       const bool is_y = i >= layout_.states && i < layout_.states + layout_.ys;
       if (v && known_.count(v) != 0 && known_.at(v).computed &&
           (!is_y || call_.out[i - layout_.states].present))
         place_of(v);
+    }
+    for (size_t i = 0; i < layout_.sums; ++i) {
+      const Value v = body_.outputs[layout_.states + layout_.ys + i];
+      if (!v || !call_.out[layout_.sum_of(i)].present) continue;
+      const Value x = body_.graph.node(v.node).inputs[0];
+      if (!known_.at(x).scalar) place_of(x);
     }
     // What a later group reads must lie somewhere.
     for (const auto& [key, ids] : members_) {
@@ -427,6 +435,40 @@ class Compiler {
       g.program = std::make_unique<TileProgram>(p, results, types(g.inputs), types(g.outputs));
       if (!g.program->fits()) return false;
       stage(key.first).groups.push_back(std::move(g));
+    }
+    return true;
+  }
+
+  // The sum over rows of a value, which nothing in the step reads.
+  bool is_only_summed(const Node& n) const {
+    const Value v{n.id, 0};
+    if (!recurrence_internal::is_sum_of_rows(body_.graph, v) || !per_row(n.inputs[0])) return false;
+    const auto first =
+        body_.outputs.begin() + static_cast<std::ptrdiff_t>(layout_.states + layout_.ys);
+    return std::count(first, body_.outputs.end(), v) == uses_.at(v);
+  }
+
+  // Each row adds to its own sum, after the groups that compute what it adds.
+  bool make_sums() {
+    for (size_t i = 0; i < layout_.sums; ++i) {
+      const Value v = body_.outputs[layout_.states + layout_.ys + i];
+      if (!v || !call_.out[layout_.sum_of(i)].present) continue;
+      const Value x = body_.graph.node(v.node).inputs[0];
+      const Known& k = known_.at(x);
+      const int64_t w = width(x);
+      const Place from = k.scalar ? filled(k.number, w) : *k.place;
+      const Place row = new_buffer(w);
+      Program p;
+      p.inputs = 2;
+      p.code = {{Fn::kInput, -1, -1, -1, 0, 0}, {Fn::kInput, -1, -1, -1, 1, 0}, {Fn::kAdd, 0, 1}};
+      const DType types[] = {program_.dtype, program_.dtype};
+      CellProgram::Group g;
+      g.width = w;
+      g.inputs = {row, from};
+      g.outputs = {row};
+      g.program = std::make_unique<TileProgram>(p, types, program_.dtype);
+      stage(k.stage).groups.push_back(std::move(g));
+      program_.sums.push_back({row, i});
     }
     return true;
   }

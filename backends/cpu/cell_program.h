@@ -79,6 +79,13 @@ struct CellProgram {
   size_t products = 0;
   std::vector<Copy> ends;   ///< outputs that no group wrote in place
   std::vector<Place> next;  ///< where each next state lies at the end of a step
+  /// Sums over time and rows: where each row adds up its own, and which of the recurrence's they
+  /// are.
+  struct Sum {
+    Place row;
+    size_t index;
+  };
+  std::vector<Sum> sums;
   std::vector<int64_t> state_widths;
   std::vector<Tensor> numbers;  ///< rows of one number each, that places point at
 
@@ -112,6 +119,7 @@ void CellProgram::for_each_place(const F& f) {
   }
   for (Copy& c : ends) f(c.from), f(c.to);
   all(next);
+  for (Sum& s : sums) f(s.row);
 }
 
 }  // namespace rondo::cpu

@@ -21,10 +21,11 @@ std::string isa_name() {
 }
 
 void force_isa(const std::string& name) {
+  // A file that is not compiled for it takes the next lower one: better ones have lower bits.
   int64_t wanted = 0;
   hwy::SetSupportedTargetsForTest(0);
   for (const int64_t t : hwy::SupportedAndGeneratedTargets()) {
-    if (name == hwy::TargetName(t)) wanted = t;
+    if (name == hwy::TargetName(t)) wanted = hwy::SupportedTargets() & ~(t - 1);
   }
   if (wanted == 0 && !name.empty())
     fail(Fault::kUnsupported, "cpu.isa.unknown", "this machine and build have no instruction set ",

@@ -16,7 +16,7 @@ namespace {
 // A piece's block of b, kDepth x kColumns, stays in the second cache.
 constexpr int64_t kDepth = 256, kColumns = 256, kMostRows = 1024;
 // Fewer rows than this do not pay for the packing, nor smaller products for the pieces.
-constexpr int64_t kLeastRows = 40, kLeastWork = 1 << 15;
+constexpr int64_t kLeastRows = 40, kLeastColumns = 32, kLeastWork = 1 << 15;
 constexpr double kCost = 0.5, kCostOfFewRows = 5;
 
 int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
@@ -102,7 +102,8 @@ void add_matmul_packed(std::vector<Kernel>& rows) {
        .cost_of =
            [](const KernelCall& call) {
              const MatmulShape s(call);
-             return s.m >= kLeastRows && s.m * s.n * s.k >= kLeastWork ? kCost : kCostOfFewRows;
+             const bool pays = s.m >= kLeastRows && s.n >= kLeastColumns && s.work() >= kLeastWork;
+             return pays ? kCost : kCostOfFewRows;
            }});
 }
 

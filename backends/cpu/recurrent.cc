@@ -8,6 +8,7 @@
 #include <span>
 
 #include <rondo/backends/cpu/cell_program.h>
+#include <rondo/backends/cpu/reduce_ops.h>
 #include <rondo/backends/cpu/row_gemm.h>
 #include <rondo/backends/cpu/rows.h>
 #include <rondo/backends/cpu/spread.h>
@@ -29,12 +30,20 @@ constexpr int64_t kRowsAhead = 64;
 constexpr int64_t kMostMembers = 8;
 constexpr size_t kBytesToShare = size_t{256} << 10;
 
-// Gradients by way of weights in 8 bits would be those of another function.
-const RowGemm& gemm_for(const KernelCall& call, DType t) {
+// Gradients by way of weights in 8 bits would be those of another function; and sums of very many
+// of their products would not fit 32 bits.
+const RowGemm& gemm_for(const KernelCall& call, const CellProgram& program) {
+  constexpr int64_t kLongestInt8 = 1 << 16;
+  int64_t longest = 0;
+  for (const CellProgram::Stage& s : program.stages) {
+    for (const auto& m : s.moves) {
+      if (const auto* p = std::get_if<CellProgram::Product>(&m)) longest = std::max(longest, p->k);
+    }
+  }
   const bool gradient = call.attributes.text("origin").find(".gradient") != std::string::npos;
-  const bool full = call.precision == Precision::full || t != f32 ||
-                    (call.precision == Precision::int8 && gradient);
-  return full ? row_gemm(t) : row_gemm_low(call.precision);
+  const bool full = call.precision == Precision::full || program.dtype != f32 ||
+                    (call.precision == Precision::int8 && (gradient || longest > kLongestInt8));
+  return full ? row_gemm(program.dtype) : row_gemm_low(call.precision);
 }
 
 class Recurrent final : public PreparedKernel {
@@ -42,7 +51,7 @@ class Recurrent final : public PreparedKernel {
   Recurrent(const KernelCall& call, CellProgram program)
       : program_(std::move(program)),
         layout_(call.node),
-        gemm_(gemm_for(call, program_.dtype)),
+        gemm_(gemm_for(call, program_)),
         element_(size_of(program_.dtype)),
         reverse_(call.attributes.flag("reverse")),
         title_(title_of(call.node)) {
@@ -54,9 +63,9 @@ class Recurrent final : public PreparedKernel {
         const auto* p = std::get_if<CellProgram::Product>(&m);
         if (p == nullptr) continue;
         products_.push_back(p);
-        packings_.push_back(
-            {layout_.first_shared() + p->shared, gemm_.packed_bytes(p->k, p->n),
-             cat("rows.", name_of(gemm_.precision), p->k, "x", p->n, p->transposed ? "t" : "")});
+        packings_.push_back({layout_.first_shared() + p->shared, gemm_.packed_bytes(p->k, p->n),
+                             cat("rows.", name_of(gemm_.precision), gemm_.block, ".", p->k, "x",
+                                 p->n, p->transposed ? "t" : "")});
         gemm_scratch_ =
             std::max(gemm_scratch_, align_up(gemm_.scratch_bytes(kRowsAhead + kMostRows, p->k)));
       }
@@ -82,6 +91,18 @@ class Recurrent final : public PreparedKernel {
     const bool shared = step_bytes_ >= kBytesToShare && pieces < kMostMembers;
     scratch_at_ = take(scratch_ * static_cast<size_t>(shared ? kMostMembers : pieces));
     ends_are_own_ = find_own_ends();
+    step_xs_.assign(layout_.xs, false);
+    step_ys_.assign(layout_.ys, false);
+    for (const CellProgram::Stage& s : program_.stages) {
+      for (const CellProgram::Group& g : s.groups) {
+        for (const Place& p : g.inputs) {
+          if (p.home == Home::kX) step_xs_[p.index] = true;
+        }
+        for (const Place& p : g.outputs) {
+          if (p.home == Home::kY) step_ys_[p.index] = true;
+        }
+      }
+    }
   }
 
   size_t workspace_bytes() const override { return bytes_; }
@@ -97,7 +118,14 @@ class Recurrent final : public PreparedKernel {
   void run(const KernelArgs& args) const override {
     for (size_t i = 0; i < states_.size(); ++i)
       std::memcpy(args.workspace + states_[i], args.in[i].data, args.call.in[i].bytes());
+    for (const CellProgram::Sum& sum : program_.sums)
+      std::memset(args.workspace + sum.row.offset, 0, static_cast<size_t>(rows_) * sum.row.row);
     run_rows(args);
+    for (const CellProgram::Sum& sum : program_.sums) {
+      std::byte* const to = args.out[layout_.sum_of(sum.index)].data;
+      const std::byte* const from = args.workspace + sum.row.offset;
+      program_.dtype == f64 ? add_rows<double>(sum, from, to) : add_rows<float>(sum, from, to);
+    }
     for (size_t i = 0; i < layout_.states; ++i) {
       const View& f = args.out[layout_.final_of(i)];
       if (f) std::memcpy(f.data, args.workspace + states_[i], args.call.in[i].bytes());
@@ -105,6 +133,13 @@ class Recurrent final : public PreparedKernel {
   }
 
  private:
+  // The rows' own sums, in the order of rows.
+  template <class T>
+  void add_rows(const CellProgram::Sum& sum, const std::byte* from, std::byte* to) const {
+    row_ops<T>().sum.columns(reinterpret_cast<const T*>(from), rows_, sum.row.width, sum.row.width,
+                             reinterpret_cast<T*>(to));
+  }
+
   void run_rows(const KernelArgs& args) const {
     ThreadTeam& team = args.context.team;
     const auto members = static_cast<int>(std::min<int64_t>(team.members(), kMostMembers));
@@ -133,7 +168,8 @@ class Recurrent final : public PreparedKernel {
     };
     for (const CellProgram::Group& g : groups) {
       for (const Place& p : g.inputs) {
-        if (p.home == Home::kState && (p.column != 0 || p.width != program_.state_widths[p.index]))
+        if (p.home == Home::kState &&
+            (p.column != 0 || is_number(g, p) || p.width != program_.state_widths[p.index]))
           return false;
       }
     }
@@ -346,10 +382,14 @@ class Recurrent final : public PreparedKernel {
       };
       const RecurrenceLayout& l = k_.layout_;
       const int64_t next = k_.reverse_ ? t_ - 1 : t_ + 1;
-      for (size_t i = 0; i < l.xs; ++i)
-        rows(args_.in[l.first_x() + i], next, [](const void* p) { __builtin_prefetch(p, 0, 2); });
-      for (size_t i = 0; i < l.ys; ++i)
-        rows(args_.out[i], t_, [](const void* p) { __builtin_prefetch(p, 1, 2); });
+      for (size_t i = 0; i < l.xs; ++i) {
+        if (k_.step_xs_[i])
+          rows(args_.in[l.first_x() + i], next, [](const void* p) { __builtin_prefetch(p, 0, 2); });
+      }
+      for (size_t i = 0; i < l.ys; ++i) {
+        if (k_.step_ys_[i])
+          rows(args_.out[i], t_, [](const void* p) { __builtin_prefetch(p, 1, 2); });
+      }
     }
 
     void step() {
@@ -371,6 +411,7 @@ class Recurrent final : public PreparedKernel {
           share_.meet();
       }
       for (const CellProgram::Copy& c : k_.program_.ends) copy(c.from, c.to);
+      if (!k_.ends_are_own_) share_.meet();  // a result may show a state that is overwritten now
       for (size_t s = 0; s < k_.layout_.states; ++s) {
         const Place& p = k_.program_.next[s];
         if (p.home == Home::kState) continue;
@@ -491,6 +532,7 @@ class Recurrent final : public PreparedKernel {
   int64_t ahead_ = 1;      // steps whose products are done together
   size_t step_bytes_ = 0;  // of the matrices that each step reads
   bool ends_are_own_ = false;
+  std::vector<bool> step_xs_, step_ys_;  // what the groups of a step read and write
   size_t bytes_ = 0, scratch_ = 0, gemm_scratch_ = 0, scratch_at_ = 0;
   std::vector<const CellProgram::Product*> products_;
   std::vector<Packing> packings_;  // of their matrices

@@ -68,7 +68,7 @@ struct Int8 {
   }
   static Element of(float x, float inverse) {
     const float q = std::nearbyint(x * inverse);
-    return static_cast<int8_t>(q < -127 ? -127 : q > 127 ? 127 : q);
+    return static_cast<int8_t>(q > 127 ? 127 : q > -127 ? q : q <= -127 ? -127 : 0);  // NaN: 0
   }
 };
 
@@ -83,6 +83,12 @@ size_t panel_bytes(int64_t k) {
 template <class K>
 size_t packed_bytes(int64_t k, int64_t n) {
   return panel_bytes<K>(k) * static_cast<size_t>((n + block_columns() - 1) / block_columns());
+}
+
+// What brings the largest number to 127; 0 where there is nothing to bring.
+float inverse_of(float largest) {
+  const float inverse = 127 / largest;
+  return std::isfinite(inverse) ? inverse : 0;
 }
 
 template <class K>
@@ -100,10 +106,13 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
       const auto at = [&](int64_t i) {
         return transposed ? from[(b + j) * stride + i] : from[i * stride + b + j];
       };
-      float largest = 0, inverse = 1;
+      float largest = 0, inverse = 1, strange = 0;  // NaN once there is a NaN or an infinity
       if (K::kScaled) {
-        for (int64_t i = 0; i < k; ++i) largest = std::max(largest, std::abs(at(i)));
-        inverse = largest > 0 ? 127 / largest : 0;
+        for (int64_t i = 0; i < k; ++i) {
+          largest = std::max(largest, std::abs(at(i)));
+          strange += at(i) * 0;
+        }
+        inverse = inverse_of(largest);
       }
       int32_t sum = 0;
       for (int64_t i = 0; i < k; ++i) {
@@ -112,7 +121,7 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
         if constexpr (K::kScaled) sum += q;
       }
       if constexpr (K::kScaled) {
-        scale[j] = largest / 127;
+        scale[j] = largest / 127 + strange;
         total[j] = sum;
       }
     }
@@ -151,7 +160,7 @@ void narrow(Int8, const float* a, int64_t k, int8_t* to, float* scale) {
     most = std::max(most, std::abs(a[j]));
     odd += a[j] * 0;
   }
-  const float inverse = most > 0 ? 127 / most : 0;
+  const float inverse = inverse_of(most);
   *scale = most / 127 + odd;
   const VF by = hn::Set(d, inverse);
   const auto middle = hn::Set(di, 128);
@@ -160,8 +169,7 @@ void narrow(Int8, const float* a, int64_t k, int8_t* to, float* scale) {
     hn::StoreU(hn::DemoteTo(quarter, hn::Add(q, middle)), quarter, out + i);
   }
   for (; i < k; ++i) {
-    const float q = std::nearbyint(a[i] * inverse);
-    out[i] = static_cast<uint8_t>(odd == 0 ? q + 128 : 0);
+    out[i] = static_cast<uint8_t>(128 + Int8::of(a[i], inverse));
   }
 }
 
