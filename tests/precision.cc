@@ -1,14 +1,14 @@
-// Weights of recurrences in fewer bits, and recurrences whose columns the threads of a team share.
+// Weights of recurrences in fewer bits.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
 #include "cpu_check.h"
+#include "trained_lstm.h"
 
 #include <rondo/backends/cpu/row_gemm.h>
 #include <rondo/rondo.h>
@@ -167,46 +167,8 @@ TEST_CASE("gradients of any loop keep weights in f32 under int8", "[precision]")
   CHECK(told.find("backwards; a gradient") != std::string::npos);
 }
 
-struct Trained {
-  Graph g;
-  Vars fetches;
-  std::vector<Feed> feeds;
-};
-Trained lstm(int64_t rows, int64_t hidden, bool ragged, bool normalised = false) {
-  Trained t;
-  const Var x = t.g.placeholder("x", f32, {7, rows, 40});
-  Var lengths, y;
-  if (ragged) {
-    lengths = t.g.placeholder("lengths", i32, {rows});
-    std::vector<int32_t> n;
-    for (int64_t r = 0; r < rows; ++r) n.push_back(static_cast<int32_t>((r * 3 + 7) % 8));
-    t.feeds.emplace_back(lengths, Tensor::of<int32_t>({rows}, n));
-  }
-  if (normalised) {
-    y = rnn::lstm_layer_norm(x, {.lengths = lengths},
-                             rnn::lstm_layer_norm_weights(t.g, "l", 40, hidden, FWD, f32))
-            .y;
-  } else {
-    y = rnn::lstm_layer(x, {.max_ts_length = lengths},
-                        rnn::lstm_layer_weights(t.g, "l", 40, hidden, FWD, f32))
-            .y;
-  }
-  t.fetches = {y};
-  Vars by = t.g.trainable();
-  by.push_back(x);
-  for (const Var& d : gradients(sum(square(y)), by)) t.fetches.push_back(d);
-  t.feeds.emplace_back(x, draw({7, rows, 40}, f32, -1, 1, 8));
-  return t;
-}
-
-double distance(const Tensor& a, const Tensor& b) {
-  double most = 0;
-  for (int64_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a.at(i) - b.at(i)));
-  return most;
-}
-
 TEST_CASE("an LSTM with weights in fewer bits is near the one in f32", "[precision]") {
-  const Trained t = lstm(9, 48, true);
+  const Trained t = trained_lstm(9, 48, true);
   const auto run = [&](Precision p) {
     return Session(t.g, {.precision = p}, one_thread()).run(t.fetches, t.feeds);
   };
@@ -230,85 +192,6 @@ TEST_CASE("an LSTM with weights in fewer bits is near the one in f32", "[precisi
   const std::vector<Feed> feeds{{x, draw({3, 2, 4}, f64, -1, 1, 8)}};
   CHECK(
       Session(g, {.precision = Precision::bf16}).run(y, feeds).same_bits(Session(g).run(y, feeds)));
-}
-
-TEST_CASE("threads that share the columns of a recurrence change no bit", "[precision]") {
-  for (const bool normalised : {false, true}) {
-    for (const bool ragged : {false, true}) {
-      for (const int64_t rows : {1, 3}) {
-        for (const Precision p : {Precision::full, Precision::bf16, Precision::int8}) {
-          const Trained t = lstm(rows, 264, ragged, normalised);
-          std::vector<Tensor> want;
-          for (const int threads : {1, 2, 3, 4, 8}) {
-            Session s(t.g, {.precision = p}, std::make_shared<ThreadTeam>(threads));
-            const auto got = s.run(t.fetches, t.feeds);
-            if (want.empty()) want = got;
-            INFO("rows " << rows << " ragged " << ragged << " threads " << threads);
-            for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
-          }
-          if (p != Precision::full) continue;
-          const auto plain = Session(t.g, {.backend = "reference", .optimize = false}, one_thread())
-                                 .run(t.fetches, t.feeds);
-          for (size_t i = 0; i < want.size(); ++i) CHECK(distance(plain[i], want[i]) < 1e-4);
-        }
-      }
-    }
-  }
-}
-
-// Cells whose parts are divided among threads in different ways.
-TEST_CASE("threads that share columns wait where one reads what another writes", "[precision]") {
-  using Cell = std::function<RecurrenceStep(const Vars& s, const Var& x, const Var& w)>;
-  struct Case {
-    const char* name;
-    std::vector<int64_t> widths;
-    Cell cell;
-  };
-  const Case cases[] = {
-      {"a state of one column scales all others",
-       {264, 1},
-       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
-         const Var h = tanh(matmul(s[0], w) + x) * s[1];
-         return {{h, 0.5 * s[1] + 0.4}, {h}};
-       }},
-      {"a result shows half of the state",
-       {264},
-       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
-         return {{tanh(matmul(s[0], w) + x)}, {slice(s[0], 1, 0, 132)}};
-       }},
-      {"a sum of the row goes into all columns, a product of a product",
-       {264},
-       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
-         const Var z = matmul(s[0], w) + x;
-         const Var h = tanh(matmul(z * rsqrt(sum(z * z, {.axes = {1}, .keep_dims = true})), w));
-         return {{h}, {z, h}};
-       }},
-  };
-  for (const Case& c : cases) {
-    for (const auto& [steps, rows] : {std::pair<int64_t, int64_t>{130, 1}, {45, 3}}) {
-      Graph g;
-      const Var x = g.placeholder("x", f32, {steps, rows, 264});
-      const Var w = g.variable("w", draw({264, 264}, f32, -0.1, 0.1, 2));
-      Vars states;
-      for (const int64_t n : c.widths) states.push_back(fill(g, f32, {rows, n}, 0.5));
-      const auto r = recurrence(
-          {.states = states, .xs = {x}},
-          [&](const Vars& s, const Vars& xs, const Vars&) { return c.cell(s, xs[0], w); });
-      Vars fetches = r.ys;
-      for (const Var& d : gradients(sum(square(r.ys.back())), {x, w})) fetches.push_back(d);
-      const std::vector<Feed> feeds{{x, draw({steps, rows, 264}, f32, -1, 1, 8)}};
-      std::vector<Tensor> want;
-      for (const int threads : {1, 2, 3, 8}) {
-        Session s(g, {}, std::make_shared<ThreadTeam>(threads));
-        for (int run = 0; run < 3; ++run) {
-          const auto got = s.run(fetches, feeds);
-          if (want.empty()) want = got;
-          INFO(c.name << ", " << rows << " rows, " << threads << " threads");
-          for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
-        }
-      }
-    }
-  }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <rondo/graph/error.h>
 
 // Those of row_gemm_low.cc, which has the most.
+#define HWY_WANT_AVX3_DL 1
 #define HWY_DISABLED_TARGETS HWY_SSSE3
 #include <hwy/highway.h>
 

@@ -7,6 +7,7 @@
 #include <rondo/backends/cpu/row_gemm.h>
 
 // The instruction sets that differ here are those with dot products.
+#define HWY_WANT_AVX3_DL 1
 #define HWY_DISABLED_TARGETS HWY_SSSE3
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rondo/backends/cpu/row_gemm_low.cc"

@@ -1,0 +1,96 @@
+// Recurrences of few rows, whose columns the threads of a team share.
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "trained_lstm.h"
+
+#include <rondo/rondo.h>
+
+namespace rondo::test {
+namespace {
+
+TEST_CASE("threads that share the columns of a recurrence change no bit", "[share]") {
+  for (const bool normalised : {false, true}) {
+    for (const bool ragged : {false, true}) {
+      for (const int64_t rows : {1, 3}) {
+        for (const Precision p : {Precision::full, Precision::int8}) {
+          const Trained t = trained_lstm(rows, 264, ragged, normalised);
+          std::vector<Tensor> want;
+          for (const int threads : {1, 2, 5}) {
+            Session s(t.g, {.precision = p}, std::make_shared<ThreadTeam>(threads));
+            const auto got = s.run(t.fetches, t.feeds);
+            if (want.empty()) want = got;
+            INFO("rows " << rows << " ragged " << ragged << " threads " << threads);
+            for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
+          }
+          if (p != Precision::full) continue;
+          const auto plain = Session(t.g, {.backend = "reference", .optimize = false}, one_thread())
+                                 .run(t.fetches, t.feeds);
+          for (size_t i = 0; i < want.size(); ++i) CHECK(distance(plain[i], want[i]) < 1e-4);
+        }
+      }
+    }
+  }
+}
+
+// Cells whose parts are divided among threads in different ways.
+TEST_CASE("threads that share columns wait where one reads what another writes", "[share]") {
+  using Cell = std::function<RecurrenceStep(const Vars& s, const Var& x, const Var& w)>;
+  struct Case {
+    const char* name;
+    std::vector<int64_t> widths;
+    Cell cell;
+  };
+  const Case cases[] = {
+      {"a state of one column scales all others",
+       {264, 1},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var h = tanh(matmul(s[0], w) + x) * s[1];
+         return {{h, 0.5 * s[1] + 0.4}, {h}};
+       }},
+      {"a result shows half of the state",
+       {264},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         return {{tanh(matmul(s[0], w) + x)}, {slice(s[0], 1, 0, 132)}};
+       }},
+      {"a sum of the row goes into all columns, a product of a product",
+       {264},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w) + x;
+         const Var h = tanh(matmul(z * rsqrt(sum(z * z, {.axes = {1}, .keep_dims = true})), w));
+         return {{h}, {z, h}};
+       }},
+  };
+  for (const Case& c : cases) {
+    for (const auto& [steps, rows] : {std::pair<int64_t, int64_t>{70, 1}, {24, 3}}) {
+      Graph g;
+      const Var x = g.placeholder("x", f32, {steps, rows, 264});
+      const Var w = g.variable("w", draw({264, 264}, f32, -0.1, 0.1, 2));
+      Vars states;
+      for (const int64_t n : c.widths) states.push_back(fill(g, f32, {rows, n}, 0.5));
+      const auto r = recurrence(
+          {.states = states, .xs = {x}},
+          [&](const Vars& s, const Vars& xs, const Vars&) { return c.cell(s, xs[0], w); });
+      Vars fetches = r.ys;
+      for (const Var& d : gradients(sum(square(r.ys.back())), {x, w})) fetches.push_back(d);
+      const std::vector<Feed> feeds{{x, draw({steps, rows, 264}, f32, -1, 1, 8)}};
+      std::vector<Tensor> want;
+      for (const int threads : {1, 2, 8}) {
+        Session s(g, {}, std::make_shared<ThreadTeam>(threads));
+        for (int run = 0; run < (threads == 2 ? 3 : 1); ++run) {
+          const auto got = s.run(fetches, feeds);
+          if (want.empty()) want = got;
+          INFO(c.name << ", " << rows << " rows, " << threads << " threads");
+          for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace rondo::test
