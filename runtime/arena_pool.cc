@@ -1,7 +1,6 @@
 #include <rondo/runtime/arena_pool.h>
 
 #include <algorithm>
-#include <new>
 
 #include <rondo/graph/tensor.h>
 
@@ -24,6 +23,7 @@ ArenaPool::Arena ArenaPool::take(size_t bytes) {
   Arena old;  // freed outside of the lock, before the new one is made
   {
     const std::lock_guard lock(mutex_);
+    idle_.reserve(idle_.size() + ++leased_);  // so that giving back cannot fail
     if (++runs_ % kPeriod == 0) largest_before_ = std::exchange(largest_, 0);
     largest_ = std::max(largest_, bytes);
     // The smallest that fits, else the largest.
@@ -45,15 +45,13 @@ ArenaPool::Arena ArenaPool::take(size_t bytes) {
 
 void ArenaPool::give_back(Arena a) noexcept {
   const std::lock_guard lock(mutex_);
+  --leased_;
   const auto far_too_large = [limit = 2 * std::max(largest_, largest_before_)](const Arena& x) {
     return x.bytes > limit;
   };
   std::erase_if(idle_, far_too_large);
   if (far_too_large(a)) return;
-  try {
-    idle_.push_back(std::move(a));
-  } catch (const std::bad_alloc&) {  // then it is not kept
-  }
+  idle_.push_back(std::move(a));
 }
 
 }  // namespace rondo

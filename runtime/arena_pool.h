@@ -41,6 +41,7 @@ class ArenaPool {
 
   mutable std::mutex mutex_;
   std::vector<Arena> idle_;
+  size_t leased_ = 0;
   // The largest arena that was asked for lately: what is far larger goes.
   size_t runs_ = 0, largest_ = 0, largest_before_ = 0;
 };
