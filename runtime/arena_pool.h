@@ -10,6 +10,7 @@
 
 namespace rondo {
 
+/// Arenas of one session's runs. Safe from several threads.
 class ArenaPool {
   struct Arena {
     std::shared_ptr<std::byte> memory;

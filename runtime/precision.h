@@ -16,6 +16,7 @@ enum class Precision : uint8_t {
          ///< gradients stay f32
 };
 
+/// "full", "bf16" or "int8".
 constexpr std::string_view name_of(Precision p) {
   return p == Precision::full ? "full" : p == Precision::bf16 ? "bf16" : "int8";
 }
