@@ -81,19 +81,21 @@ std::shared_ptr<std::byte> allocate_aligned(size_t bytes) {
   return {p, [alignment](std::byte* q) { ::operator delete(q, alignment); }};
 }
 
-Tensor Tensor::unset(DType dtype, Dims dims) {
+Tensor Tensor::unset(DType dtype, Dims dims) { return unset(dtype, std::move(dims), nullptr); }
+
+Tensor Tensor::unset(DType dtype, Dims dims, std::shared_ptr<std::byte> memory) {
   Tensor t;
   t.dtype_ = dtype;
   t.dims_ = std::move(dims);
   t.writable_ = true;
   t.count_ = checked_count(t.dims_);
   const auto n = static_cast<size_t>(checked_mul(t.count_, static_cast<int64_t>(size_of(dtype))));
-  auto p = allocate_aligned(n);
+  if (memory == nullptr) memory = allocate_aligned(n);
 #ifndef NDEBUG
-  std::memset(p.get(), 0xff, n);  // NaN, so that a kernel that leaves something unwritten shows
+  std::memset(memory.get(), 0xff, n);  // NaN, so that a kernel that leaves something unwritten shows
 #endif
-  t.data_ = p.get();
-  t.owner_ = std::move(p);
+  t.data_ = memory.get();
+  t.owner_ = std::move(memory);
   return t;
 }
 

@@ -26,6 +26,9 @@ class Tensor {
   Tensor(DType dtype, Dims dims);
   /// Its elements are whatever lies in memory until they are written. Errors as above.
   static Tensor unset(DType dtype, Dims dims);
+  /// The same in memory that was got elsewhere: as many bytes as that takes, aligned as by
+  /// allocate_aligned(). Errors as above.
+  static Tensor unset(DType dtype, Dims dims, std::shared_ptr<std::byte> memory);
   /// A scalar of f32; literals beside other dtypes are converted by the operators.
   explicit Tensor(float value) : Tensor(scalar(f32, value)) {}
 

@@ -1,6 +1,7 @@
 #include <rondo/runtime/arena_pool.h>
 
 #include <algorithm>
+#include <new>
 
 #include <rondo/graph/tensor.h>
 
@@ -52,6 +53,75 @@ void ArenaPool::give_back(Arena a) noexcept {
   std::erase_if(idle_, far_too_large);
   if (far_too_large(a)) return;
   idle_.push_back(std::move(a));
+}
+
+struct ResultPool::State {
+  struct Block {
+    std::shared_ptr<std::byte> memory;
+    size_t bytes = 0;
+  };
+
+  std::mutex mutex;
+  std::deque<Block> idle;  // the oldest first
+  size_t idle_bytes = 0, limit = 0;
+
+  // The oldest that are too many, to be freed outside of the lock.
+  std::deque<Block> shrink() {
+    std::deque<Block> gone;
+    while (idle_bytes > limit) {
+      idle_bytes -= idle.front().bytes;
+      gone.push_back(std::move(idle.front()));
+      idle.pop_front();
+    }
+    return gone;
+  }
+
+  void give_back(Block b) noexcept {
+    std::deque<Block> gone;
+    try {
+      const std::lock_guard lock(mutex);
+      const size_t bytes = b.bytes;
+      idle.push_back(std::move(b));
+      idle_bytes += bytes;
+      gone = shrink();
+    } catch (const std::bad_alloc&) {
+      return;  // then it is freed
+    }
+  }
+};
+
+ResultPool::ResultPool() : state_(std::make_shared<State>()) {}
+
+void ResultPool::begin_run(size_t bytes) {
+  std::deque<State::Block> gone;
+  const std::lock_guard lock(state_->mutex);
+  state_->limit = bytes;
+  gone = state_->shrink();
+}
+
+std::shared_ptr<std::byte> ResultPool::take(size_t bytes) {
+  State::Block b{nullptr, bytes};
+  {
+    const std::lock_guard lock(state_->mutex);
+    auto& idle = state_->idle;
+    const auto it =
+        std::find_if(idle.begin(), idle.end(), [&](const auto& x) { return x.bytes == bytes; });
+    if (it != idle.end()) {
+      b = std::move(*it);
+      idle.erase(it);
+      state_->idle_bytes -= bytes;
+    }
+  }
+  if (b.memory == nullptr) b.memory = allocate_aligned(bytes);
+  std::byte* const data = b.memory.get();
+  return {data, [b = std::move(b), pool = std::weak_ptr(state_)](std::byte*) mutable {
+            if (const auto state = pool.lock()) state->give_back(std::move(b));
+          }};
+}
+
+size_t ResultPool::idle_bytes() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->idle_bytes;
 }
 
 }  // namespace rondo

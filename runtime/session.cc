@@ -84,6 +84,17 @@ Tensor Session::run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions
   return run(Vars{fetch}, feeds, options)[0];
 }
 
+std::vector<Tensor> Session::make_results(std::span<const TensorType> types) {
+  const auto is_large = [](const TensorType& t) { return t.bytes() >= ResultPool::kLeastBytes; };
+  size_t large = 0;
+  for (const TensorType& t : types) large += is_large(t) ? t.bytes() : 0;
+  results_.begin_run(large);
+  std::vector<Tensor> r;
+  for (const TensorType& t : types)
+    r.push_back(Tensor::unset(t.dtype, t.dims, is_large(t) ? results_.take(t.bytes()) : nullptr));
+  return r;
+}
+
 std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
                                             const std::vector<Feed>& feeds, RunOptions options,
                                             const Inspect& before_commit) {
@@ -147,9 +158,7 @@ std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& 
         [&](const std::byte* from, std::byte* to) { plan->pack(p, from, to); }));
     frame.set_packed(p, packed.back().get());
   }
-  std::vector<Tensor> outputs;
-  for (const TensorType& t : plan->output_types())
-    outputs.push_back(Tensor::unset(t.dtype, t.dims));
+  std::vector<Tensor> outputs = make_results(plan->output_types());
   for (size_t i = 0; i < outputs.size(); ++i) frame.set_output(i, outputs[i].raw_mutable());
   RunContext context{*team_, options.training, options.seed, options.step};
   frame.run(context);

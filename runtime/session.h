@@ -74,12 +74,14 @@ class Session {
  private:
   struct Entry;
   std::shared_ptr<const Entry> entry(const Vars& fetches, const Updates& updates);
+  std::vector<Tensor> make_results(std::span<const TensorType> types);
 
   Graph graph_;
   CompileOptions options_;
   std::shared_ptr<ThreadTeam> team_;
   std::shared_ptr<VariableStore> store_;
   ArenaPool arenas_;
+  ResultPool results_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<const Entry>> entries_;
 };

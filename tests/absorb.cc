@@ -157,6 +157,49 @@ TEST_CASE("runs keep their memory, and give up what they no longer need", "[sess
   CHECK(pool.idle_bytes() <= 2 << 10);
 }
 
+TEST_CASE("memory of large results comes back once nobody looks at them", "[session]") {
+  constexpr size_t kBytes = ResultPool::kLeastBytes;
+  std::shared_ptr<std::byte> outlives;
+  {
+    ResultPool pool;
+    pool.begin_run(2 * kBytes);
+    const std::byte* first = nullptr;
+    {
+      const auto a = pool.take(kBytes), b = pool.take(kBytes);
+      first = a.get();
+      CHECK(a.get() != b.get());
+      CHECK(pool.idle_bytes() == 0);
+    }
+    CHECK(pool.idle_bytes() == 2 * kBytes);
+    outlives = pool.take(kBytes);
+    const auto again = pool.take(kBytes);
+    CHECK((outlives.get() == first || again.get() == first));
+    const auto other = pool.take(2 * kBytes);  // no other size is cut up for it
+    CHECK(pool.idle_bytes() == 0);
+  }
+  outlives.get()[0] = std::byte{1};  // its pool is gone, it is not
+  ResultPool pool;
+  pool.begin_run(2 * kBytes);
+  { const auto a = pool.take(kBytes), b = pool.take(kBytes); }
+  pool.begin_run(kBytes);  // never more than one run's
+  CHECK(pool.idle_bytes() == kBytes);
+}
+
+TEST_CASE("large results of runs do not share memory while somebody looks", "[session]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {512, 256});
+  const Var y = x + 1.0;
+  Session session(g);
+  const auto run = [&](double v) {
+    return session.run(y, {{x, Tensor::full(f32, {512, 256}, v)}});
+  };
+  const Tensor one = run(0), two = run(1);
+  const void* const was = run(2).data<float>();
+  CHECK(static_cast<const void*>(run(3).data<float>()) == was);
+  CHECK(one == Tensor::full(f32, {512, 256}, 1));
+  CHECK(two == Tensor::full(f32, {512, 256}, 2));
+}
+
 TEST_CASE("weights are packed once, and again when they change", "[session]") {
   Graph g;
   const Var x = g.placeholder("x", f32, {3, 1, 2});

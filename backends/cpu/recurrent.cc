@@ -465,7 +465,7 @@ class Recurrent final : public PreparedKernel {
           args_.packed[p.index] + k_.gemm_.packed_bytes(p.k, k_.gemm_.block) *
                                       static_cast<size_t>(c.begin / k_.gemm_.block);
       k_.gemm_.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr,
-                    p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_},
+                    p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_, t_ % 2 != 0},
                    p.k, packed, c.count());
     }
 

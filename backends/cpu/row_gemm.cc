@@ -9,14 +9,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <rondo/backends/cpu/row_tiles-inl.h>
+
 HWY_BEFORE_NAMESPACE();
 namespace rondo::cpu::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// Accumulators must fit the registers: 6 x 4 of 32, or 6 x 2 of 16.
-constexpr int64_t kVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-constexpr int64_t kRows = 6;
 
 template <class T>
 int64_t block_columns() {
@@ -146,38 +144,22 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
   }
 }
 
-// The rows of one or two blocks, in tiles of even height: one of two rows alone would wait for its
-// own sums, so that few rows take two blocks at once.
-template <class T, int64_t S>
-HWY_INLINE void block_of_all_rows(const GemmRows& g, int64_t k, const T* w, int64_t first,
-                                  int64_t n) {
-  constexpr int64_t kHighest = S == 1 ? kRows : 2;
-  const int64_t tiles = (g.rows + kHighest - 1) / kHighest;
-  int64_t r = 0;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t rows = (g.rows - r + tiles - t - 1) / (tiles - t);
-    if constexpr (S == 1) {
-      if (rows == 6) tile<T, 6, S>(g, r, k, w, first, n);
-      if (rows == 5) tile<T, 5, S>(g, r, k, w, first, n);
-      if (rows == 4) tile<T, 4, S>(g, r, k, w, first, n);
-      if (rows == 3) tile<T, 3, S>(g, r, k, w, first, n);
-    }
-    if (rows == 2) tile<T, 2, S>(g, r, k, w, first, n);
-    if (rows == 1) tile<T, 1, S>(g, r, k, w, first, n);
-    r += rows;
+template <class T>
+struct Tiles {
+  const GemmRows& g;
+  int64_t k, n;
+  const T* packed;
+
+  template <int64_t R, int64_t S>
+  HWY_INLINE void tile(int64_t first_row, int64_t first) const {
+    cpu::HWY_NAMESPACE::tile<T, R, S>(g, first_row, k, packed + first * k, first, n);
   }
-}
+};
 
 template <class T>
 void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
-  const int64_t block = block_columns<T>();
-  // Blocks outside, rows inside: a block of W stays in the cache for all rows.
-  int64_t first = 0;
-  const auto panel = [&] { return static_cast<const T*>(packed) + first * k; };
-  if (g.rows <= 2) {
-    for (; first + block < n; first += 2 * block) block_of_all_rows<T, 2>(g, k, panel(), first, n);
-  }
-  for (; first < n; first += block) block_of_all_rows<T, 1>(g, k, panel(), first, n);
+  for_tiles(Tiles<T>{g, k, n, static_cast<const T*>(packed)}, g.rows, n, block_columns<T>(),
+            g.backwards);
 }
 
 template <class T>

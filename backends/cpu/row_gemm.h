@@ -22,6 +22,7 @@ struct GemmRows {
   const void* bias;      ///< n elements, the same for all rows; null: none
   int64_t rows;
   void* scratch = nullptr;  ///< as much as the code asks for, 64-byte aligned
+  bool backwards = false;   ///< reads the last columns of W first: no bits depend on it
 };
 
 /// The code of one instruction set for f32 or f64, or for f32 with weights in fewer bits.

@@ -14,13 +14,12 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include <rondo/backends/cpu/row_tiles-inl.h>
+
 HWY_BEFORE_NAMESPACE();
 namespace rondo::cpu::HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
-
-constexpr int64_t kVectors = HWY_TARGET <= HWY_AVX3 ? 4 : 2;
-constexpr int64_t kRows = 6;
 
 using F32 = hn::ScalableTag<float>;
 using I32 = hn::ScalableTag<int32_t>;
@@ -234,25 +233,20 @@ HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int6
   }
 }
 
-template <class K, int64_t S>
-HWY_INLINE void block_of_all_rows(const GemmRows& g, const Groups& a, int64_t k,
-                                  const std::byte* panels, int64_t first, int64_t n) {
-  constexpr int64_t kHighest = S == 1 ? kRows : 2;
-  const int64_t tiles = (g.rows + kHighest - 1) / kHighest;
-  int64_t r = 0;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t rows = (g.rows - r + tiles - t - 1) / (tiles - t);
-    if constexpr (S == 1) {
-      if (rows == 6) tile<K, 6, S>(g, a, r, k, panels, first, n);
-      if (rows == 5) tile<K, 5, S>(g, a, r, k, panels, first, n);
-      if (rows == 4) tile<K, 4, S>(g, a, r, k, panels, first, n);
-      if (rows == 3) tile<K, 3, S>(g, a, r, k, panels, first, n);
-    }
-    if (rows == 2) tile<K, 2, S>(g, a, r, k, panels, first, n);
-    if (rows == 1) tile<K, 1, S>(g, a, r, k, panels, first, n);
-    r += rows;
+template <class K>
+struct Tiles {
+  const GemmRows& g;
+  Groups a;
+  int64_t k, n;
+  const std::byte* packed;
+
+  template <int64_t R, int64_t S>
+  HWY_INLINE void tile(int64_t first_row, int64_t first) const {
+    const std::byte* const panels =
+        packed + static_cast<size_t>(first / block_columns()) * panel_bytes<K>(k);
+    cpu::HWY_NAMESPACE::tile<K, R, S>(g, a, first_row, k, panels, first, n);
   }
-}
+};
 
 template <class K>
 size_t scratch_bytes(int64_t rows, int64_t k) {
@@ -263,7 +257,7 @@ size_t scratch_bytes(int64_t rows, int64_t k) {
 template <class K>
 void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
   using E = typename K::Element;
-  const int64_t groups = (k + K::kGroup - 1) / K::kGroup, block = block_columns();
+  const int64_t groups = (k + K::kGroup - 1) / K::kGroup;
   auto* const rows = static_cast<int32_t*>(g.scratch);
   auto* const scales = reinterpret_cast<float*>(static_cast<std::byte*>(g.scratch) +
                                                 align(static_cast<size_t>(g.rows * groups) * 4));
@@ -272,17 +266,8 @@ void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
     narrow(K(), static_cast<const float*>(g.a[r]), k, reinterpret_cast<E*>(rows + r * groups),
            scales + r);
   }
-  const Groups a{rows, groups, scales};
-  int64_t first = 0;
-  const auto panel = [&] {
-    return static_cast<const std::byte*>(packed) +
-           static_cast<size_t>(first / block) * panel_bytes<K>(k);
-  };
-  if (g.rows <= 2) {
-    for (; first + block < n; first += 2 * block)
-      block_of_all_rows<K, 2>(g, a, k, panel(), first, n);
-  }
-  for (; first < n; first += block) block_of_all_rows<K, 1>(g, a, k, panel(), first, n);
+  for_tiles(Tiles<K>{g, {rows, groups, scales}, k, n, static_cast<const std::byte*>(packed)},
+            g.rows, n, block_columns(), g.backwards);
 }
 
 template <class K>

@@ -57,7 +57,16 @@ RONDO_VECTOR_OP(And, hn::IfThenZeroElse(hn::Or(hn::Eq(a, zero), hn::Eq(b, zero))
 RONDO_VECTOR_OP(Or, hn::IfThenZeroElse(hn::And(hn::Eq(a, zero), hn::Eq(b, zero)), one))
 RONDO_VECTOR_OP(Not, hn::IfThenElseZero(hn::Eq(a, zero), one))
 RONDO_VECTOR_OP(Select, hn::IfThenElse(hn::Eq(a, zero), c, b))
-#undef RONDO_VECTOR_OP
+RONDO_VECTOR_OP(From, hn::Sub(b, a))
+
+template <class In, class Out>
+struct Pair {
+  template <class D, class V>
+  HWY_INLINE V operator()(D d, V a, V b, V c) const {
+    const V inner = In()(d, a, b, b);
+    return Out()(d, inner, c, c);
+  }
+};
 
 // The last elements of a row go through the same operations in a partial vector, so that their bits
 // are those of all others.
@@ -87,6 +96,14 @@ void map(Fn, const TileRows& t) {
     map_row<T, Op, kArity>(y, a, b, c, n);
   });
 }
+
+#undef RONDO_VECTOR_OP
+
+template <class T, class In>
+constexpr std::array<TileFn, 4> kPairsWith{map<T, Pair<In, Add>, 3>, map<T, Pair<In, Sub>, 3>,
+                                           map<T, Pair<In, Mul>, 3>, map<T, Pair<In, From>, 3>};
+template <class T>
+constexpr PairTable kPairs{kPairsWith<T, Add>, kPairsWith<T, Sub>, kPairsWith<T, Mul>};
 
 // Conversions between bytes 0 or 1 and numbers 0 or 1.
 template <class D, HWY_IF_F32_D(D)>
@@ -168,8 +185,14 @@ std::array<TileFn, kFnCount> ops_of() {
 }
 
 const TileOps* table() {
-  static const TileOps ops{ops_of<float>(),        ops_of<double>(),      bool_to_number<float>,
-                           bool_to_number<double>, number_to_bool<float>, number_to_bool<double>};
+  static const TileOps ops{.f32 = ops_of<float>(),
+                           .f64 = ops_of<double>(),
+                           .f32_pairs = kPairs<float>,
+                           .f64_pairs = kPairs<double>,
+                           .bool_to_f32 = bool_to_number<float>,
+                           .bool_to_f64 = bool_to_number<double>,
+                           .f32_to_bool = number_to_bool<float>,
+                           .f64_to_bool = number_to_bool<double>};
   return &ops;
 }
 

@@ -94,6 +94,53 @@ DType compute_type(std::span<const DType> inputs, std::span<const DType> outputs
   return boolean;
 }
 
+// What a step reads, and as what it runs: itself, or together with a step that only it reads.
+struct Reads {
+  TileFn pair = nullptr;
+  int32_t a = -1, b = -1, c = -1;
+};
+
+std::optional<Inner> as_inner(Fn fn) {
+  if (fn == Fn::kAdd) return Inner::kAdd;
+  if (fn == Fn::kSub) return Inner::kSub;
+  if (fn == Fn::kMul) return Inner::kMul;
+  return std::nullopt;
+}
+
+// Which simple steps take in another: what makes a number that is no result and is read once. Sums
+// and products are the same whichever operand comes first.
+std::vector<Reads> pair_up(const Program& program, const std::vector<bool>& live,
+                           const std::vector<bool>& folds, const PairTable& pairs,
+                           std::vector<bool>& taken_in) {
+  const size_t count = program.code.size();
+  std::vector<int> uses(count, 0);
+  std::vector<Reads> reads(count);
+  for (size_t i = 0; i < count; ++i) {
+    const Instruction& in = program.code[i];
+    reads[i] = {nullptr, in.a, in.b, in.c};
+    for (const int32_t k : {in.a, in.b, in.c}) {
+      if (live[i] && k >= 0) ++uses[static_cast<size_t>(k)];
+    }
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const Instruction& in = program.code[i];
+    const auto outer = as_inner(in.fn);
+    if (!live[i] || !outer) continue;
+    for (const bool left : {true, false}) {
+      const int32_t k = left ? in.a : in.b;
+      const auto s = static_cast<size_t>(k);
+      const auto inner = as_inner(program.code[s].fn);
+      if (!inner || !folds[s] || uses[s] != 1 || reads[s].pair != nullptr) continue;
+      const Outer o = *outer == Inner::kSub && !left ? Outer::kFrom : static_cast<Outer>(*outer);
+      reads[i] = {pairs[static_cast<size_t>(*inner)][static_cast<size_t>(o)], program.code[s].a,
+                  program.code[s].b, left ? in.b : in.a};
+      taken_in[s] = true;
+      break;
+    }
+  }
+  return reads;
+}
+
 }  // namespace
 
 TileProgram::TileProgram(const Program& program, std::span<const int32_t> results,
@@ -142,6 +189,8 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
       if (k >= 0) live[static_cast<size_t>(k)] = true;
     }
   }
+  std::vector<bool> is_result(count, false), folds(count, false), taken_in(count, false);
+  for (const int32_t r : results) is_result[static_cast<size_t>(r)] = true;
   for (size_t i = 0; i < count; ++i) {
     const Instruction& in = program.code[i];
     const auto value = [&](int32_t k) {
@@ -153,8 +202,18 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
                value(in.c)) {
       constant[i] = compute.evaluate(in.fn, *value(in.a), *value(in.b), *value(in.c));
     }
-    if (constant[i]) continue;
-    for (const int32_t k : {in.a, in.b, in.c}) {
+    folds[i] = live[i] && !constant[i] && !is_result[i];
+  }
+  const PairTable no_pairs{};
+  const PairTable& pairs = type == f32 ? ops.f32_pairs : type == f64 ? ops.f64_pairs : no_pairs;
+  std::vector<bool> paired = live;
+  for (size_t i = 0; i < count; ++i) {
+    if (constant[i] || pairs[0][0] == nullptr) paired[i] = false;
+  }
+  const std::vector<Reads> reads = pair_up(program, paired, folds, pairs, taken_in);
+  for (size_t i = 0; i < count; ++i) {
+    if (constant[i] || taken_in[i]) continue;
+    for (const int32_t k : {reads[i].a, reads[i].b, reads[i].c}) {
       if (k >= 0) last_use[static_cast<size_t>(k)] = i;
     }
   }
@@ -163,9 +222,7 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   constexpr size_t kNowhere = ~size_t{0};
   std::vector<size_t> place(count, kNowhere);
   for (size_t i = 0; i < count; ++i) {
-    const bool used = last_use[i] != 0 || std::find(results.begin(), results.end(),
-                                                    static_cast<int32_t>(i)) != results.end();
-    if (!live[i] || !constant[i] || !used) continue;
+    if (!live[i] || !constant[i] || (last_use[i] == 0 && !is_result[i])) continue;
     place[i] = inputs_ + outputs_ + constants.size();
     constants.emplace_back(i, *constant[i]);
   }
@@ -199,7 +256,7 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
   };
   for (size_t i = 0; i < count; ++i) {
     const Instruction& in = program.code[i];
-    if (!live[i] || constant[i]) continue;
+    if (!live[i] || constant[i] || taken_in[i]) continue;
     if (in.fn == Fn::kInput) {
       const auto k = static_cast<size_t>(in.input);
       if (inputs[k] == type) {
@@ -209,20 +266,20 @@ void TileProgram::build(const Program& program, std::span<const int32_t> results
         emit(conversion(type, inputs[k]), Fn::kInput, place[i], k, k, k);
       }
     } else {
-      const auto of = [&](int32_t k) { return place[static_cast<size_t>(k < 0 ? in.a : k)]; };
-      const size_t a = of(in.a), b = of(in.b), c = of(in.c);
+      const Reads& from = reads[i];
+      const auto of = [&](int32_t k) { return place[static_cast<size_t>(k < 0 ? from.a : k)]; };
+      const size_t a = of(from.a), b = of(from.b), c = of(from.c);
       // An operand that is used for the last time gives up its slot to the result: equal places are
       // read first.
-      for (const int32_t k : {in.a, in.b, in.c}) {
+      for (const int32_t k : {from.a, from.b, from.c}) {
         if (k < 0) continue;
         const auto s = static_cast<size_t>(k);
-        const bool result = std::find(results.begin(), results.end(), k) != results.end();
-        if (last_use[s] == i && place[s] >= first_slot && !result)
+        if (last_use[s] == i && place[s] >= first_slot && !is_result[s])
           taken[place[s] - first_slot] = false;
       }
       place[i] = result_place(i);
       if (place[i] == kNowhere) place[i] = take_slot();
-      emit(function(in.fn), in.fn, place[i], a, b, c);
+      emit(from.pair != nullptr ? from.pair : function(in.fn), in.fn, place[i], a, b, c);
     }
   }
   for (size_t r = 0; r < results.size(); ++r) {
