@@ -92,7 +92,8 @@ Tensor Tensor::unset(DType dtype, Dims dims, std::shared_ptr<std::byte> memory) 
   const auto n = static_cast<size_t>(checked_mul(t.count_, static_cast<int64_t>(size_of(dtype))));
   if (memory == nullptr) memory = allocate_aligned(n);
 #ifndef NDEBUG
-  std::memset(memory.get(), 0xff, n);  // NaN, so that a kernel that leaves something unwritten shows
+  std::memset(memory.get(), 0xff,
+              n);  // NaN, so that a kernel that leaves something unwritten shows
 #endif
   t.data_ = memory.get();
   t.owner_ = std::move(memory);

@@ -81,6 +81,8 @@ struct KernelArgs {
   std::byte* workspace;       ///< as many bytes as the kernel asked for, 64-byte aligned
   RunContext& context;
   std::span<std::byte* const> packed = {};  ///< for each of the kernel's packings
+  Progress* progress = nullptr;             ///< of this part, where another follows it
+  const Progress* leader = nullptr;         ///< what this part follows
 };
 
 /// A kernel made ready for one call: immutable, run by any number of threads at the same time.
@@ -96,6 +98,12 @@ class PreparedKernel {
   virtual void pack(size_t /*packing*/, const View& /*from*/, std::byte* /*to*/) const {}
   /// Computes `args.out`; any number of threads may run it at once.
   virtual void run(const KernelArgs& args) const = 0;
+  /// How many parts run() is best done in by so many threads, each on one thread without waiting
+  /// for another; 0: it is only done as a whole.
+  virtual int64_t parts(int /*threads*/) const { return 0; }
+  /// One of `parts`, and once all of them are done the rest.
+  virtual void run_part(const KernelArgs& /*args*/, int64_t /*part*/, int64_t /*parts*/) const {}
+  virtual void finish(const KernelArgs& /*args*/) const {}
 };
 
 /// A row of a backend's table.

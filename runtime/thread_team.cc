@@ -179,6 +179,13 @@ ThreadTeam::~ThreadTeam() { state_->stop(); }
 int ThreadTeam::size() const { return static_cast<int>(state_->workers.size()) + 1; }
 
 void ThreadTeam::for_each(int64_t pieces, const std::function<void(int64_t)>& f) {
+  run(pieces, f, true);
+}
+void ThreadTeam::for_each_in_turn(int64_t pieces, const std::function<void(int64_t)>& f) {
+  run(pieces, f, false);
+}
+
+void ThreadTeam::run(int64_t pieces, const std::function<void(int64_t)>& f, bool skip) {
   // Alone when there is nothing to share, inside a piece, and while the team works for another
   // thread.
   if (pieces <= 1 || size() == 1 || State::running == state_.get() || !state_->try_occupy()) {
@@ -188,7 +195,7 @@ void ThreadTeam::for_each(int64_t pieces, const std::function<void(int64_t)>& f)
   const State::Release release{*state_};
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   for (int64_t at = 0; at < pieces; at += kMost) {
-    state_->run_job(at, std::min(kMost, pieces - at), f, true);
+    state_->run_job(at, std::min(kMost, pieces - at), f, skip);
     state_->throw_failure();
   }
 }
@@ -207,6 +214,16 @@ void ThreadTeam::together(int members, const std::function<void(int)>& f) {
   const State::Release release{*state_};
   state_->run_job(0, members, piece, false);
   state_->throw_failure();
+}
+
+void Progress::await(int64_t steps) const {
+  for (int i = 0; steps_.load(std::memory_order_acquire) < steps; ++i) {
+    if (i < kBarrierSpins) {
+      relax();
+    } else {
+      std::this_thread::yield();
+    }
+  }
 }
 
 void Barrier::wait() {

@@ -32,13 +32,30 @@ class ThreadTeam {
   /// thread alone.
   void for_each(int64_t pieces, const std::function<void(int64_t piece)>& f);
 
+  /// The same for pieces that wait for earlier ones: these are taken first, and all run, even after
+  /// one has failed.
+  void for_each_in_turn(int64_t pieces, const std::function<void(int64_t piece)>& f);
+
   /// Calls f(member) once on each of `members` <= size() threads at the same time, so that they may
   /// meet at a Barrier.
   void together(int members, const std::function<void(int member)>& f);
 
  private:
+  void run(int64_t pieces, const std::function<void(int64_t piece)>& f, bool skip_after_failure);
+
   struct State;
   std::unique_ptr<State> state_;
+};
+
+/// How far one piece of work has come, for another that follows it.
+class Progress {
+ public:
+  void reach(int64_t steps) { steps_.store(steps, std::memory_order_release); }
+  /// Returns once that many are reached: spins, then yields.
+  void await(int64_t steps) const;
+
+ private:
+  std::atomic<int64_t> steps_{0};
 };
 
 /// Where `members` threads wait for each other: spins some thousand times, then yields. Reusable.

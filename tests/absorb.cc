@@ -180,7 +180,9 @@ TEST_CASE("memory of large results comes back once nobody looks at them", "[sess
   outlives.get()[0] = std::byte{1};  // its pool is gone, it is not
   ResultPool pool;
   pool.begin_run(2 * kBytes);
-  { const auto a = pool.take(kBytes), b = pool.take(kBytes); }
+  {
+    const auto a = pool.take(kBytes), b = pool.take(kBytes);
+  }
   pool.begin_run(kBytes);  // never more than one run's
   CHECK(pool.idle_bytes() == kBytes);
 }

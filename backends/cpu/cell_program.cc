@@ -61,6 +61,7 @@ class Compiler {
     if (!make_groups() || !make_sums() || !make_ends())
       return refuse("its elementwise operations do not fit one program");
     schedule_products();
+    write_next_states();
     return std::move(program_);
   }
   const std::string& why() const { return why_; }
@@ -271,7 +272,7 @@ class Compiler {
     const Place a = place_of(n.inputs[0]);
     auto& moves = stage(at).moves;
     made_[{at, static_cast<int>(moves.size())}] = v;
-    known_[v] = {y, at, false, false, 0, static_cast<int>(moves.size()), true};
+    known_[v] = {.place = y, .stage = at, .move = static_cast<int>(moves.size()), .product = true};
     moves.emplace_back(CellProgram::Product{a, y, w->second, n.attributes.flag("transpose_b"),
                                             width(n.inputs[0]), width(v)});
     return true;
@@ -297,7 +298,7 @@ class Compiler {
       const Value sum{n.id, 0};
       if (const std::optional<Place> own = y_place(sum)) p.y = *own;
       made_[{k.stage, k.move}] = sum;
-      known_[sum] = {p.y, k.stage, false, false, 0, k.move, true};
+      known_[sum] = {.place = p.y, .stage = k.stage, .move = k.move, .product = true};
       return true;
     }
     return false;
@@ -365,7 +366,7 @@ class Compiler {
       const bool same_group = k.computed && width(i) == w;
       at = std::max(at, same_group ? k.stage : ready(i));
     }
-    known_[v] = {std::nullopt, at, true};
+    known_[v] = {.stage = at, .computed = true};
     members_[{at, w}].push_back(n.id);
     return true;
   }
@@ -476,9 +477,7 @@ class Compiler {
   bool make_ends() {
     for (size_t i = 0; i < layout_.states; ++i) {
       const Known& k = known_.at(body_.outputs[i]);
-      if (!k.place ||
-          (k.place->home == Home::kState && (k.place->index != i || k.place->column != 0)))
-        return false;
+      if (!k.place) return false;
       program_.next.push_back(*k.place);
     }
     for (size_t i = 0; i < layout_.ys; ++i) {
@@ -512,6 +511,24 @@ class Compiler {
           p->when = When::kAfter;
         }
       }
+    }
+  }
+
+  // A buffer that ends as a state is that state's own place from the beginning.
+  void write_next_states() {
+    for (size_t i = 0; i < layout_.states; ++i) {
+      const Place next = program_.next[i];
+      const int64_t width = program_.state_widths[i];
+      if (next.home != Home::kBuffer || next.width != width ||
+          program_.buffers[next.index] != width || program_.ahead[next.index])
+        continue;
+      program_.buffers[next.index] = 0;
+      program_.for_each_place([&](Place& p) {
+        if (p.home == Home::kBuffer && p.index == next.index) {
+          p.home = Home::kNext;
+          p.index = i;
+        }
+      });
     }
   }
 

@@ -21,6 +21,7 @@ struct Place {
   enum class Home : uint8_t {
     kX,         ///< operand: one row of the present step
     kState,     ///< carried state, before the step
+    kNext,      ///< carried state, after the step
     kPerRow,    ///< operand: one row
     kShared,    ///< operand: the same for all rows
     kConstant,  ///< data of the plan
@@ -79,6 +80,10 @@ struct CellProgram {
   size_t products = 0;
   std::vector<Copy> ends;   ///< outputs that no group wrote in place
   std::vector<Place> next;  ///< where each next state lies at the end of a step
+  /// Whether that is where the next step looks for it.
+  bool is_in_place(size_t state) const {
+    return next[state].home == Place::Home::kNext && next[state].index == state;
+  }
   /// Sums over time and rows: where each row adds up its own, and which of the recurrence's they
   /// are.
   struct Sum {

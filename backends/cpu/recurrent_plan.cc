@@ -1,0 +1,165 @@
+#include <rondo/backends/cpu/recurrent_plan.h>
+
+#include <algorithm>
+
+#include <rondo/graph/op.h>
+
+namespace rondo::cpu {
+namespace {
+
+using Home = Place::Home;
+
+// Threads share columns for matrices whose reading takes longer than meeting.
+constexpr size_t kBytesToShare = size_t{256} << 10;
+
+// Gradients by way of weights in 8 bits would be those of another function; and sums of very many
+// of their products would not fit 32 bits.
+const RowGemm& gemm_for(const KernelCall& call, const CellProgram& program) {
+  constexpr int64_t kLongestInt8 = 1 << 16;
+  int64_t longest = 0;
+  for (const CellProgram::Stage& s : program.stages) {
+    for (const auto& m : s.moves) {
+      if (const auto* p = std::get_if<CellProgram::Product>(&m)) longest = std::max(longest, p->k);
+    }
+  }
+  const bool gradient = call.attributes.text("origin").find(".gradient") != std::string::npos;
+  const bool full = call.precision == Precision::full || program.dtype != f32 ||
+                    (call.precision == Precision::int8 && (gradient || longest > kLongestInt8));
+  return full ? row_gemm(program.dtype) : row_gemm_low(call.precision);
+}
+
+}  // namespace
+
+RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
+    : program(std::move(cell)),
+      layout(call.node),
+      gemm(gemm_for(call, program)),
+      element(size_of(program.dtype)),
+      reverse(call.attributes.flag("reverse")),
+      title(title_of(call.node)) {
+  const Dims extent = call.dims("extent");
+  steps = extent[0];
+  rows = extent[1];
+  windows = call.in[layout.begin()].present || call.in[layout.end()].present;
+  size_t gemm_scratch = 0;
+  step_xs.assign(layout.xs, false);
+  step_ys.assign(layout.ys, false);
+  for (const CellProgram::Stage& s : program.stages) {
+    for (const auto& m : s.moves) {
+      const auto* p = std::get_if<CellProgram::Product>(&m);
+      if (p == nullptr) continue;
+      products.push_back(p);
+      const size_t bytes = gemm.packed_bytes(p->k, p->n);
+      packings.push_back({layout.first_shared() + p->shared, bytes,
+                          cat("rows.", name_of(gemm.precision), gemm.block, ".", p->k, "x", p->n,
+                              p->transposed ? "t" : "")});
+      if (p->when == CellProgram::Product::When::kInStep) step_bytes += bytes;
+      gemm_scratch = std::max(gemm_scratch, align_up(gemm.scratch_bytes(kRowsAhead, p->k)));
+    }
+    for (const CellProgram::Group& g : s.groups) {
+      scratch = std::max(scratch, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
+      for (const Place& p : g.inputs) {
+        if (p.home == Home::kX) step_xs[p.index] = true;
+      }
+      for (const Place& p : g.outputs) {
+        if (p.home == Home::kY) step_ys[p.index] = true;
+      }
+    }
+  }
+  scratch = std::max(align_up(scratch), gemm_scratch);
+  place_states(call);
+  const int64_t most = kRowsAhead / std::clamp<int64_t>(rows, 1, kMostRows);
+  ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
+  std::vector<size_t> buffers;
+  for (size_t i = 0; i < program.buffers.size(); ++i) {
+    const int64_t kept = program.ahead[i] ? ahead : 1;
+    buffers.push_back(take(static_cast<size_t>(kept * rows * program.buffers[i]) * element));
+  }
+  program.for_each_place([&](Place& p) { locate(call, buffers, p); });
+  const int64_t pieces = parts_of(rows, kFewestRows);
+  scratch_at = take(scratch * static_cast<size_t>(worth_sharing() ? kMostMembers : pieces));
+  ends_are_own = find_own_ends();
+}
+
+bool RecurrentPlan::worth_sharing() const {
+  return step_bytes >= kBytesToShare && parts_of(rows, kFewestRows) < kMostMembers;
+}
+
+size_t RecurrentPlan::take(size_t bytes) {
+  const size_t at = workspace_bytes;
+  workspace_bytes += align_up(bytes);
+  return at;
+}
+
+void RecurrentPlan::place_states(const KernelCall& call) {
+  for (size_t i = 0; i < layout.states; ++i) {
+    State s;
+    s.bytes = static_cast<size_t>(program.state_widths[i]) * element;
+    s.in_trajectory = !windows && call.out[layout.trajectory_of(i)].present;
+    s.at[0] = take(s.bytes * static_cast<size_t>(rows));
+    if (!s.in_trajectory) s.at[1] = take(s.bytes * static_cast<size_t>(rows));
+    states.push_back(s);
+  }
+}
+
+size_t RecurrentPlan::operand_of(const Place& p) const {
+  return p.index + (p.home == Home::kX        ? layout.first_x()
+                    : p.home == Home::kPerRow ? layout.first_per_row()
+                                              : layout.first_shared());
+}
+
+// Where a place lies from step to step and from row to row.
+void RecurrentPlan::locate(const KernelCall& call, const std::vector<size_t>& buffers,
+                           Place& p) const {
+  const auto row_of = [&](const TensorType& t) {
+    return static_cast<size_t>(t.dims.back()) * size(p);
+  };
+  p.offset = static_cast<size_t>(p.column) * size(p);
+  switch (p.home) {
+    case Home::kX:
+      p.row = row_of(call.in[operand_of(p)]);
+      break;
+    case Home::kY:
+      p.row = row_of(call.out[p.index]);
+      break;
+    case Home::kPerRow:
+      p.row = row_of(call.in[operand_of(p)]);
+      return;
+    case Home::kState:
+    case Home::kNext:
+      p.row = states[p.index].bytes;
+      return;
+    case Home::kBuffer:
+      p.row = static_cast<size_t>(program.buffers[p.index]) * element;
+      p.offset += buffers[p.index];
+      if (!program.ahead[p.index]) return;
+      break;
+    default:
+      return;
+  }
+  p.step = p.row * static_cast<size_t>(rows);
+}
+
+// Whether each member that shares columns has itself computed what its part of the next states and
+// of the results is copied from.
+bool RecurrentPlan::find_own_ends() const {
+  if (program.stages.empty()) return false;
+  const auto& groups = program.stages.back().groups;
+  const auto same = [](const Place& a, const Place& b) {
+    return a.home == b.home && a.index == b.index && a.column == b.column && a.width == b.width;
+  };
+  const auto own = [&](const Place& p) {
+    if (p.home == Home::kConstant || p.home == Home::kState) return true;
+    return std::any_of(groups.begin(), groups.end(), [&](const CellProgram::Group& g) {
+      return g.width == p.width && std::any_of(g.outputs.begin(), g.outputs.end(),
+                                               [&](const Place& o) { return same(o, p); });
+    });
+  };
+  for (size_t i = 0; i < program.next.size(); ++i) {
+    if (!program.is_in_place(i) && !own(program.next[i])) return false;
+  }
+  return std::all_of(program.ends.begin(), program.ends.end(),
+                     [&](const CellProgram::Copy& c) { return own(c.from); });
+}
+
+}  // namespace rondo::cpu
