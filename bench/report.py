@@ -5,7 +5,7 @@ import html
 import math
 import statistics
 
-from rows import PEERS, ROWS
+from rows import PEERS, ROWS, PlanCost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,15 @@ def paired(row, ours, theirs):
 
 
 def outcomes(row, record):
-    """One for each target; of several peers the one nearest to ours counts."""
+    """One for each target; of several peers the one nearest to ours counts, and a limit stands for a peer."""
     samples = record["samples"]
     ours = samples.get("rondo")
     found = []
     for target in row.targets:
+        if target.limit_ms is not None and ours:
+            limits = paired(row, ours, [{unit(row): target.limit_ms}] * len(ours))
+            found.append(Outcome(target, None, statistics.median(limits), min(limits), max(limits)))
+            continue
         ratios = {p: paired(row, ours, samples[p]) for p in target.peers if ours and samples.get(p)}
         if not ratios:
             found.append(Outcome(target))
@@ -77,7 +81,7 @@ def share_of_bound(row, record, peaks):
     """(part of the bound, what binds) or None."""
     peak = (peaks or {}).get(str(row.ours.threads))
     ours = record["samples"].get("rondo")
-    if row.measures != "time" or not ours or not peak:
+    if row.measures != "time" or isinstance(row.ours, PlanCost) or not ours or not peak:
         return None
     bound = bound_ms(row.ours, peak)
     return bound and (bound[0] / middle(row, ours), bound[1])
@@ -101,6 +105,8 @@ def rows_of(result):
 
 
 def promise(target):
+    if target.limit_ms is not None:
+        return target.name
     return f"{target.title} {target.ratio:.2f}" if target.ratio is not None else f"{target.title} (shown)"
 
 
@@ -154,7 +160,7 @@ def row_lines(row, record, peaks):
         if o.ratio is None:
             figures = ["", "", wanted, "not measured" if wanted else ""]
         else:
-            took = amount(row, middle(row, record["samples"][o.peer]))
+            took = amount(row, o.target.limit_ms if o.peer is None else middle(row, record["samples"][o.peer]))
             spread = f" ({o.low:.2f} to {o.high:.2f})" if o.low != o.high else ""
             figures = [took, f"**{o.ratio:.2f}**{spread}", wanted, {True: "yes", False: "**no**", None: ""}[o.met]]
         yield [*first, against(o), *figures]
@@ -171,7 +177,7 @@ def markdown(result):
         "# Rondo and others",
         "",
         f"{result['date']}, {result['machine']['text']}. Medians of {result['rounds']} rounds in which all ran in turn,"
-        f" {result['min_time']:g} s each. Ratio: the peer's time by ours, the median over the rounds (least to greatest).",
+        f" {result['min_time']:g} s each. Ratio: the peer's time, or the time allowed, by ours, the median over the rounds (least to greatest).",
         "",
         f"Peers: {', '.join(there) or 'none'}." + (f" Not installed, left out: {', '.join(absent)}." if absent else ""),
         "",
