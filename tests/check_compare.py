@@ -128,6 +128,11 @@ check("a line has its figures", re.search(r"\| 2 ms \|.*\| oneDNN \| 1 ms \| \*\
 check("a limit stands for a peer", "| plan: one node more in a run | 0.1 µs |  | at most 0.15 µs | 0.15 µs | **1.50** | 1.00 | yes |" in text)
 widths = {li.count("|") for li in text.split("## ")[0].splitlines() if li.startswith("|")}
 check("every line of the table is as wide", len(widths) == 1)
+short = "\n".join(report.extract(result))
+check("the extract has a line for each row", sum(li.startswith("| ") for li in short.splitlines()) == 2 + 4)
+check("it says each promise and whether it is kept", f"| {TRAIN.title} | 2 ms | oneDNN **0.50**; PyTorch **4.50** | 1.05; 1.12 | **no**; yes |" in short)
+check("what is only shown is not in it", "| lstm, one step, B1 H256 | not offered yet | oneDNN | 1.10 | not measured |" in short)
+check("and the machine", "a <machine> & more" in short and "3 of 4 targets" in short)
 drawn = xml.etree.ElementTree.fromstring(report.svg(result))
 words = [e.text for e in drawn.iter() if e.text]
 check("the plot has each row that has a ratio", "lstm train B16 H256" in words and "lstm, one step, B1 H256" not in words)
@@ -148,6 +153,23 @@ with tempfile.TemporaryDirectory() as folder:
 
     done = compare("--render", str(file), "--out", folder)
     check("--render writes the table again", done.returncode == 0 and pathlib.Path(folder, "compare.md").read_text() == text)
+    # The documents: what stands between the marks is theirs, all else is left alone.
+    pages = {"README.md": short, "docs/performance.md": "\n".join(report.measured(result, 3))}
+    marked = "above\n" + "\n".join([report.BEGIN, "of old", report.END]) + "\nbelow\n"
+    pathlib.Path(folder, "docs").mkdir()
+    for name in pages:
+        pathlib.Path(folder, name).write_text(marked)
+        check(f"{name} has its marks", report.between_marks(pathlib.Path(name).read_text(), []) is not None)
+    for _ in range(2):  # the second time nothing changes
+        done = compare("--render", str(file), "--out", folder, "--write-docs", "--docs", folder)
+        for name, body in pages.items():
+            got = pathlib.Path(folder, name).read_text()
+            check(f"{name} is written", done.returncode == 0 and got == "\n".join(["above", report.BEGIN, "", body, "", report.END, "below", ""]))
+    check("so is the plot", pathlib.Path(folder, "docs/performance.svg").read_text() == report.svg(result))
+    check("rows that are not there are named", "plan-compile" in done.stderr and "plan-node" not in done.stderr)
+    pathlib.Path(folder, "README.md").write_text("no marks")
+    done = compare("--render", str(file), "--out", folder, "--write-docs", "--docs", folder)
+    check("a document without marks is refused", done.returncode == 1 and "README.md has not the line" in done.stderr)
     check("--rows that nothing is like", "no row is like" in compare("--list", "--rows", "nonsense").stderr)
     check("a limit is listed without a ratio", compare("--list", "--rows", "plan-node").stdout.rstrip().endswith(": at most 0.15 µs"))
     check("--list names every row", len(compare("--list").stdout.splitlines()) == len(ROWS))
