@@ -89,8 +89,8 @@ struct Chain {
 
 // What a run costs by itself is in both chains, and leaves with the shorter one.
 void node(const Options& options) {
-  constexpr int kNodes = 4000;
-  Chain all(kNodes), half(kNodes / 2);
+  constexpr int kHalf = 2000;
+  Chain all(2 * kHalf), half(kHalf);
   ThreadTeam team(1);
   RunContext context{team};
   std::vector<double> of_half;
@@ -98,7 +98,7 @@ void node(const Options& options) {
     of_half.push_back(ms_of([&] { half.frame->run(context); }));
     return ms_of([&] { all.frame->run(context); });
   });
-  const auto each = [](double longer, double shorter) { return (longer - shorter) / (kNodes / 2); };
+  const auto each = [](double longer, double shorter) { return (longer - shorter) / kHalf; };
   print(
       {each(least(of_all), least(of_half)), each(median(of_all), median(of_half)), of_all.size()});
 }
@@ -131,13 +131,20 @@ void compile(const Options& options) {
   print(figure(all), {{"load_ms", median(loading)}, {"plan_ms", median(planning)}});
 }
 
+int usage() {
+  std::fprintf(stderr,
+               "usage: rondo_bench_plan node [--min-time S]\n"
+               "       rondo_bench_plan specialise|compile --model FILE.rondo [--min-time S]\n");
+  return 2;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
   const std::map<std::string, void (*)(const Options&)> figures{
       {"node", node}, {"specialise", specialise}, {"compile", compile}};
+  const auto figure = figures.find(argc > 1 ? argv[1] : "");
   Options options;
-  bool known = argc > 1 && figures.contains(argv[1]) && argc % 2 == 0;
   for (int i = 2; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
     if (name == "--model") {
@@ -145,17 +152,16 @@ int main(int argc, char** argv) try {
     } else if (name == "--min-time") {
       options.seconds = std::stod(argv[i + 1]);
     } else {
-      known = false;
+      return usage();
     }
   }
-  if (!known) {
-    std::fprintf(
-        stderr,
-        "usage: rondo_bench_plan node|specialise|compile [--model FILE.rondo] [--min-time S]\n");
-    return 2;
-  }
-  figures.at(argv[1])(options);
+  const bool needs_model = figure != figures.end() && figure->second != node;
+  if (figure == figures.end() || argc % 2 != 0 || needs_model == options.model.empty())
+    return usage();
+  figure->second(options);
   return 0;
+} catch (const std::invalid_argument&) {
+  return usage();
 } catch (const std::exception& e) {
   std::fprintf(stderr, "rondo_bench_plan: %s\n", e.what());
   return 1;
