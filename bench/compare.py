@@ -3,6 +3,7 @@
 
     bench/compare.py [--rows PATTERN,...] [--rounds N] [--python PYTHON] [--out DIR]
     bench/compare.py --render DIR/compare.json [--out DIR]      the table and the plot again, nothing is measured
+    bench/compare.py ... --write-docs                           also into docs/performance.md and README.md
     bench/compare.py --list
 
 Build first what it runs: ninja -C build rondo_bench. The peers in Python are those that PYTHON has (docs/performance.md says how to
@@ -43,7 +44,8 @@ def measured_times(row, subjects, options):
                 break
     samples = {name: [] for name in running}
     try:
-        for _ in range(options.rounds if len(running) > 1 else 1):
+        alone = len(running) == 1 and all(t.limit_ms is None for t in row.targets)
+        for _ in range(1 if alone else options.rounds):
             for name in list(running):
                 try:
                     samples[name].append(running[name].sample(options.min_time))
@@ -121,6 +123,21 @@ def write(result, folder, quiet=False):
         say(f"written: {folder}/compare.md, compare.svg, compare.json")
 
 
+def write_docs(result, root):
+    """The tables and the plot in the documents, which nobody edits by hand."""
+    pages = {"docs/performance.md": report.measured(result, 3), "README.md": report.extract(result)}
+    texts = {name: report.between_marks((root / name).read_text(), lines) for name, lines in pages.items()}
+    for name, text in texts.items():
+        if text is None:
+            sys.exit(f"compare.py: {name} has not the line {report.BEGIN} and, behind it, {report.END}")
+    for name, text in {**texts, "docs/performance.svg": report.svg(result)}.items():
+        (root / name).write_text(text)
+        say(f"written: {root / name}")
+    absent = {r.id for r in ROWS} - {r["id"] for r in result["rows"]}
+    if absent:
+        say(f"{len(absent)} of {len(ROWS)} rows were not measured, so the documents lack them: {', '.join(sorted(absent))}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default="*", help="rows whose id holds one of these patterns")
@@ -133,6 +150,8 @@ def main():
     p.add_argument("--timeout", type=float, default=900, help="seconds that a peer may take to be ready (900)")
     p.add_argument("--out", type=pathlib.Path, help="where the results go (build/compare; with --render beside the file)")
     p.add_argument("--render", type=pathlib.Path, metavar="FILE.json")
+    p.add_argument("--write-docs", action="store_true", help="also into docs/performance.md, its plot, and README.md")
+    p.add_argument("--docs", type=pathlib.Path, default=ROOT, metavar="DIR", help="the folder with that README.md (this repository)")
     p.add_argument("--list", action="store_true", help="the rows")
     options = p.parse_args()
     if options.list:
@@ -140,10 +159,14 @@ def main():
             print(f"{row.id:34} {row.title}: {', '.join(report.promise(t) for t in row.targets)}")
         return 0
     if options.render:
-        write(json.loads(options.render.read_text()), options.out or options.render.parent)
-        return 0
-    options.out = options.out or options.build / "compare"
-    write(measure(options), options.out)
+        result = json.loads(options.render.read_text())
+        options.out = options.out or options.render.parent
+    else:
+        options.out = options.out or options.build / "compare"
+        result = measure(options)
+    write(result, options.out)
+    if options.write_docs:
+        write_docs(result, options.docs)
     return 0
 
 

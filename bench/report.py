@@ -1,11 +1,11 @@
-"""From the samples of a comparison to ratios, a table in Markdown and a plot. Nothing here measures; tests/check_compare.py runs it."""
+"""From the samples of a comparison to ratios, tables in Markdown and a plot. Nothing here measures; tests/check_compare.py runs it."""
 
 import dataclasses
 import html
 import math
 import statistics
 
-from rows import PEERS, ROWS
+from rows import PEERS, ROWS, PlanCost
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,15 @@ def paired(row, ours, theirs):
 
 
 def outcomes(row, record):
-    """One for each target; of several peers the one nearest to ours counts."""
+    """One for each target; of several peers the one nearest to ours counts, and a limit stands for a peer."""
     samples = record["samples"]
     ours = samples.get("rondo")
     found = []
     for target in row.targets:
+        if target.limit_ms is not None and ours:
+            limits = paired(row, ours, [{unit(row): target.limit_ms}] * len(ours))
+            found.append(Outcome(target, None, statistics.median(limits), min(limits), max(limits)))
+            continue
         ratios = {p: paired(row, ours, samples[p]) for p in target.peers if ours and samples.get(p)}
         if not ratios:
             found.append(Outcome(target))
@@ -77,7 +81,7 @@ def share_of_bound(row, record, peaks):
     """(part of the bound, what binds) or None."""
     peak = (peaks or {}).get(str(row.ours.threads))
     ours = record["samples"].get("rondo")
-    if row.measures != "time" or not ours or not peak:
+    if row.measures != "time" or isinstance(row.ours, PlanCost) or not ours or not peak:
         return None
     bound = bound_ms(row.ours, peak)
     return bound and (bound[0] / middle(row, ours), bound[1])
@@ -101,6 +105,8 @@ def rows_of(result):
 
 
 def promise(target):
+    if target.limit_ms is not None:
+        return target.name
     return f"{target.title} {target.ratio:.2f}" if target.ratio is not None else f"{target.title} (shown)"
 
 
@@ -154,24 +160,37 @@ def row_lines(row, record, peaks):
         if o.ratio is None:
             figures = ["", "", wanted, "not measured" if wanted else ""]
         else:
-            took = amount(row, middle(row, record["samples"][o.peer]))
+            took = amount(row, o.target.limit_ms if o.peer is None else middle(row, record["samples"][o.peer]))
             spread = f" ({o.low:.2f} to {o.high:.2f})" if o.low != o.high else ""
             figures = [took, f"**{o.ratio:.2f}**{spread}", wanted, {True: "yes", False: "**no**", None: ""}[o.met]]
         yield [*first, against(o), *figures]
         first = ["", "", ""]
 
 
-def markdown(result):
+def all_outcomes(result):
+    return [o for row, record in rows_of(result) for o in outcomes(row, record)]
+
+
+def summary(result):
+    """When, where, how, and how many targets are met."""
+    judged = [o for o in all_outcomes(result) if o.met is not None]
+    return (
+        f"{result['date']}, {result['machine']['text']}. Medians of {result['rounds']} rounds in which all ran in turn,"
+        f" {result['min_time']:g} s each. {sum(o.met for o in judged)} of {len(judged)} targets that were measured are met."
+    )
+
+
+def measured(result, level):
+    """The tables and what must be known to read them; headings begin at this level."""
     rows = rows_of(result)
     peaks = result.get("peaks")
-    judged = [o for row, record in rows for o in outcomes(row, record) if o.met is not None]
+    heading = "#" * level
     there = [f"{PEERS[p]} {v}" for p, v in result["peers"].items() if v]
     absent = [PEERS[p] for p, v in result["peers"].items() if not v]
     out = [
-        "# Rondo and others",
+        summary(result),
         "",
-        f"{result['date']}, {result['machine']['text']}. Medians of {result['rounds']} rounds in which all ran in turn,"
-        f" {result['min_time']:g} s each. Ratio: the peer's time by ours, the median over the rounds (least to greatest).",
+        "Ratio: the peer's time, or the time allowed, by ours, the median over the rounds (least to greatest).",
         "",
         f"Peers: {', '.join(there) or 'none'}." + (f" Not installed, left out: {', '.join(absent)}." if absent else ""),
         "",
@@ -181,10 +200,9 @@ def markdown(result):
             bf16 = f", bf16 {peak['bf16']['gflops']:.0f} GFLOP/s ({peak['bf16']['isa']})" if peak["bf16"]["gflops"] else ""
             reads = ", ".join(f"{int(n) / 2**20:.2g} MiB at {g:.0f} GB/s" for n, g in sorted(peak["read_gbs"].items(), key=lambda i: int(i[0])))
             out += [f"Peak, {threads} thread(s): f32 {peak['f32']['gflops']:.0f} GFLOP/s ({peak['f32']['isa']}){bf16}; reads {reads or 'none'}.", ""]
-    out += [f"{sum(o.met for o in judged)} of {len(judged)} targets that were measured are met.", ""]
     lines = [line for row, record in rows for line in row_lines(row, record, peaks)]
     out += table(["row", "Rondo", "of its bound", "against", "its time", "ratio", "target", "met"], lines)
-    out += ["", "## What each took", ""]
+    out += ["", f"{heading} What each took", ""]
     names = [p for p in PEERS if any(record["samples"].get(p) for _, record in rows)]
     lines = []
     for row, record in rows:
@@ -193,8 +211,38 @@ def markdown(result):
     out += table(["row", "Rondo", *(PEERS[n] for n in names)], lines)
     notes = [f"- {row.title}: {note}" for row, record in rows for note in left_out(record) if not note.endswith(": not installed")]
     if notes:
-        out += ["", "## What was left out", "", *notes]
-    return "\n".join(out) + "\n"
+        out += ["", f"{heading} What was left out", "", *notes]
+    return out
+
+
+def markdown(result):
+    return "\n".join(["# Rondo and others", "", *measured(result, 2)]) + "\n"
+
+
+def extract(result):
+    """A line for each row: what is promised of it, and whether it is so."""
+    lines = []
+    for row, record in rows_of(result):
+        ours = record["samples"].get("rondo")
+        promised = [o for o in outcomes(row, record) if o.target.ratio is not None]
+        ratios = [against(o) + (f" **{o.ratio:.2f}**" if o.ratio is not None else "") for o in promised]
+        met = [{True: "yes", False: "**no**", None: "not measured"}[o.met] for o in promised]
+        took = amount(row, middle(row, ours)) if ours else "not offered yet"
+        lines.append([row.title, took, "; ".join(ratios), "; ".join(f"{o.target.ratio:.2f}" for o in promised), "; ".join(met)])
+    return [summary(result), "", *table(["row", "Rondo", "ratio", "target", "met"], lines)]
+
+
+# ---- the documents -------------------------------------------------------------------------------
+
+BEGIN = "<!-- written by bench/compare.py --write-docs: begin -->"
+END = "<!-- written by bench/compare.py --write-docs: end -->"
+
+
+def between_marks(text, lines):
+    """A document with these lines in the place of what stands between the marks; None without marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return "\n".join([before + BEGIN, "", *lines, "", END]) + after if begin and end else None
 
 
 # ---- the plot --------------------------------------------------------------------------------------

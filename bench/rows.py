@@ -22,10 +22,25 @@ ONEDNN = ("onednn", "onednn_new")
 
 
 @dataclasses.dataclass(frozen=True)
+class PlanCost:
+    """A figure of rondo_bench_plan, which no other program has."""
+
+    figure: str
+    threads: int = 1
+
+    def arguments(self):
+        return [self.figure]
+
+    def step_bytes(self):
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Target:
     peers: tuple
     ratio: float | None  # None: shown, nothing promised
     name: str = ""
+    limit_ms: float | None = None  # in the place of a peer: ours may take so long
 
     @property
     def title(self):
@@ -40,11 +55,15 @@ def against(peer, ratio=None):
     return Target(ONEDNN if peer == "onednn" else (peer,), ratio)
 
 
+def at_most(text, ms):
+    return Target((), 1.0, f"at most {text}", ms)
+
+
 @dataclasses.dataclass(frozen=True)
 class Row:
     id: str
     title: str
-    ours: Workload
+    ours: Workload | PlanCost
     targets: tuple
     peers: Workload | None = None  # where they run something else than we do
     measures: str = "time"  # memory: what one run adds to the resident size at its peak
@@ -149,4 +168,7 @@ ROWS = (
     ),
     Row("stream-h256", "lstm, one step, B1 H256", work("lstm", "stream", 1, 256), (against("onnxruntime"), against("onednn", 1.1)), allocations=0),
     Row("memory-train-b64-h256", "lstm train B64 H256, peak memory", work("lstm", "train", 64, 256), (against("torch", 2), against("onednn")), measures="memory"),
+    Row("plan-node", "plan: one node more in a run", PlanCost("node"), (at_most("0.15 µs", 0.15e-3),)),
+    Row("plan-specialise", "plan of the vowels demo's training: new T and B", PlanCost("specialise"), (at_most("0.1 ms", 0.1),)),
+    Row("plan-compile", "plan of the vowels demo's training: compiled", PlanCost("compile"), (at_most("50 ms", 50),)),
 )

@@ -4,6 +4,7 @@ What cannot be timed raises Failed, with one line that says why.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import subprocess
 import time
 
 import machine
-from rows import PEERS
+from rows import PEERS, PlanCost
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -132,6 +133,7 @@ class Subjects:
         self.options = options
         self.rondo = str(options.build / "rondo")
         self.onednn = str(options.build / "rondo_bench_onednn")
+        self.plan = str(options.build / "rondo_bench_plan")
         self.versions = self.found()
 
     def environment(self, name):
@@ -144,10 +146,16 @@ class Subjects:
             more["OCL_ICD_FILENAMES"] = str(libs / "libintelocl.so")
         return {**os.environ, **more}
 
-    def run(self, command, name="", threads=1):
+    def run(self, command, name="", threads=1, folder=None):
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, env=self.environment(name), timeout=self.options.timeout, preexec_fn=limited_to(threads)
+                command,
+                capture_output=True,
+                text=True,
+                env=self.environment(name),
+                timeout=self.options.timeout,
+                preexec_fn=limited_to(threads),
+                cwd=folder,
             )
         except (OSError, subprocess.TimeoutExpired) as e:
             raise Failed(str(e)) from None
@@ -172,7 +180,17 @@ class Subjects:
             versions[name] = None
         return versions
 
+    @functools.cached_property
+    def training(self):
+        """What the vowels demo saves before its first step: the very graph that it trains."""
+        demo, folder = (self.options.build / "examples" / "vowels").resolve(), self.options.out
+        folder.mkdir(parents=True, exist_ok=True)
+        self.run([str(demo), "--epochs", "0", "--threads", "1"], folder=folder)
+        return str(folder / "vowels.rondo")
+
     def command(self, name, task):
+        if isinstance(task, PlanCost):
+            return [self.plan, *task.arguments()] + (["--model", self.training] if task.figure != "node" else [])
         if name in ("rondo", "fused"):
             task = dataclasses.replace(task, form="fused") if name == "fused" else task
             return [self.rondo, "bench", *task.arguments(), "--json"]
@@ -184,7 +202,7 @@ class Subjects:
 
     def start(self, name, task):
         command = self.command(name, task)
-        kind = Program if command[0] in (self.rondo, self.onednn) else Server
+        kind = Program if command[0] in (self.rondo, self.onednn, self.plan) else Server
         return kind(command, task.threads, self.environment(name), self.options.timeout)
 
     def peaks(self, threads, sizes):

@@ -77,6 +77,9 @@ class Trainer {
   /// The class of each sequence.
   std::vector<int64_t> predict(const SequenceDataset& data) const { return model_.predict(data); }
 
+  /// The plan of an update, for inspection (runtime/explain.h).
+  std::shared_ptr<const Plan> plan() { return model_.session().plan(fetches_, updates_); }
+
   /// The network under training: for predictions and evaluation.
   Model& model() { return model_; }
   const Model& model() const { return model_; }

@@ -9,6 +9,7 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include "check_gradient.h"
+#include "cpu_check.h"
 
 #include <rondo/graph/passes.h>
 #include <rondo/ops/recurrence_passes.h>
@@ -234,6 +235,26 @@ TEST_CASE("weights are packed once, and again when they change", "[session]") {
   CHECK(store.packed(name, store.value(name), "b", 64, pack) != one);
   CHECK(store.packed(name, draw({3, 12}, f32, -1, 1, 9), "a", 64, pack) != one);
   CHECK(packed == 3);
+}
+
+TEST_CASE("instruction sets and precisions that share a store share no packed weights",
+          "[session]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {4, 2, 33});
+  // Wide enough for several blocks of columns, with a rest in each layout.
+  const Var y = rnn::lstm_layer(x, {}, rnn::lstm_layer_weights(g, "lstm", 33, 37, FWD, f32)).y;
+  const std::vector<Feed> feeds{{x, draw({4, 2, 33}, f32, -1, 1, 3)}};
+  const auto shared = std::make_shared<VariableStore>(g);
+  for (int round = 0; round < 2; ++round) {  // the second finds what the first packed
+    on_each_isa([&] {
+      for (const Precision p : {Precision::full, Precision::bf16, Precision::int8}) {
+        INFO("weights in " << name_of(p) << ", round " << round);
+        Session alone(g, {.precision = p}, one_thread());
+        Session together(g, {.precision = p}, one_thread(), shared);
+        CHECK(together.run(y, feeds).same_bits(alone.run(y, feeds)));
+      }
+    });
+  }
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include "cpu_check.h"
 
+#include <rondo/rondo.h>
+
 namespace rondo::test {
 namespace {
 
@@ -55,6 +57,38 @@ TEST_CASE("cpu_matmul_all_forms") {
         }
       }
     }
+  }
+}
+
+// Sizes on both sides of its blocks: 256 columns and 256 of k at a time, 1024 rows.
+TEST_CASE("cpu_matmul_packed_at_the_ends_of_its_blocks") {
+  const bool ta = GENERATE(false, true), tb = GENERATE(false, true);
+  const auto forced = [&](const Dims& batch, const Size& s, DType t, bool shared) {
+    const std::vector<Tensor> in = operands(batch, s, t, ta, tb, shared);
+    agrees("matmul", in, {{"transpose_a", ta}, {"transpose_b", tb}},
+           {"cpu.matmul.packed", 0, absolute(t, s.k)});
+  };
+  for (const DType t : {f32, f64}) {
+    for (const int64_t k : {0, 257, 513}) {
+      for (const int64_t n : {257, 500, 760}) forced({}, {7, n, k}, t, false);
+      forced({}, {1025, 33, k}, t, false);
+      for (const bool shared : {false, true}) forced({2, 3}, {5, 257, k}, t, shared);
+    }
+    forced({2}, {1025, 257, 3}, t, true);
+  }
+  on_each_isa([&] { forced({}, {9, 257, 257}, f32, false); });
+}
+
+TEST_CASE("cpu_matmul_packed_is_what_a_plan_takes_when_told_to") {
+  for (const auto& [rows, depth] : {std::pair<int64_t, int64_t>{1025, 257}, {3, 0}}) {
+    Graph g;
+    const Var a = g.placeholder("a", f32, {rows, depth}), b = g.placeholder("b", f32, {257, depth});
+    const Var y = matmul(a, b, {.transpose_b = true});
+    const std::vector<Feed> feeds{{a, drawn(f32, {rows, depth}, 1)},
+                                  {b, drawn(f32, {257, depth}, 2)}};
+    Session forced(g, {.kernel = "cpu.matmul.packed"}), reference(g, {.backend = "reference"});
+    CHECK(forced.plan({y})->bind({})->uses_kernel("cpu.matmul.packed"));
+    CHECK(difference(forced.run(y, feeds), reference.run(y, feeds), 0, absolute(f32, depth)) == "");
   }
 }
 

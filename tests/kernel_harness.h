@@ -33,7 +33,8 @@ struct KernelRun {
 };
 
 inline constexpr size_t kGuard = 64;
-inline constexpr auto kGarbage = std::byte{0xa5};
+// Of any dtype a number so large that no tolerance lets it pass for 0.
+inline constexpr auto kGarbage = std::byte{0x7f};
 
 /// The number of elements' bytes between guards, `shift` bytes after an aligned place; all garbage.
 class Guarded {

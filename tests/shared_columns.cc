@@ -6,6 +6,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "error_code.h"
 #include "trained_lstm.h"
 
 #include <rondo/rondo.h>
@@ -88,6 +89,36 @@ TEST_CASE("threads that share columns wait where one reads what another writes",
           for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
         }
       }
+    }
+  }
+}
+
+// Nobody waits for a member that refused.
+TEST_CASE("a window outside of the sequence is refused by threads that share columns", "[share]") {
+  constexpr int64_t kSteps = 9, kRows = 3, kWidth = 264;
+  Graph g;
+  const Var x = g.placeholder("x", f32, {kSteps, kRows, kWidth});
+  const Var begin = g.placeholder("begin", i32, {kRows}), end = g.placeholder("end", i32, {kRows});
+  const Var w = g.variable("w", draw({kWidth, kWidth}, f32, -0.1, 0.1, 2));
+  const auto r = recurrence(
+      {.states = {fill(g, f32, {kRows, kWidth}, 0)}, .xs = {x}, .begin = begin, .end = end},
+      [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+        const Var h = tanh(matmul(s[0], w) + xs[0]);
+        return {{h}, {h}};
+      });
+  const auto feeds = [&](std::vector<int32_t> from, std::vector<int32_t> to) {
+    return std::vector<Feed>{{x, draw({kSteps, kRows, kWidth}, f32, -1, 1, 8)},
+                             {begin, Tensor::of<int32_t>({kRows}, from)},
+                             {end, Tensor::of<int32_t>({kRows}, to)}};
+  };
+  const auto good = feeds({0, 2, 1}, {9, 5, 1});
+  const Tensor want = Session(g, {}, one_thread()).run(r.ys[0], good);
+  for (const int threads : {2, 5}) {
+    Session s(g, {}, std::make_shared<ThreadTeam>(threads));
+    for (const auto& bad : {feeds({0, 2, 1}, {9, 5, 10}), feeds({0, 2, -1}, {9, 5, 1}),
+                            feeds({6, 2, 1}, {5, 5, 1})}) {
+      CHECK(code_of([&] { s.run(r.ys[0], bad); }) == "recurrence.window.range");
+      CHECK(s.run(r.ys[0], good).same_bits(want));  // and is as good as before
     }
   }
 }

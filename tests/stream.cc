@@ -176,6 +176,27 @@ TEST_CASE("stream: a model with lengths, dropout, a head and other ops around it
   compare(n, kOtherOrder);
 }
 
+TEST_CASE("stream: weights that are constants", "[stream]") {
+  Network n;
+  n.x = n.g.placeholder("x", f64, {"T", "B", 4});
+  const Var wx = n.g.constant(noise(f64, {4, 5}, 1)), wh = n.g.constant(noise(f64, {5, 5}, 2));
+  const Var b = n.g.constant(noise(f64, {5}, 3));
+  const Var h = rnn::layer(n.x, {rnn::zero_state(n.x, 5)}, [&](Var xt, Vars s) -> rnn::Step {
+                  const Var next = tanh(matmul(xt, wx) + matmul(s[0], wh) + b);
+                  return {next, {next}};
+                }).y;
+  n.y = matmul(h, n.g.constant(noise(f64, {5, 3}, 4)));
+  compare(n, kOtherOrder);
+  compare(n, kOtherOrder, kEngine);
+  Session session(n.g, {.kernel = kEngine});
+  Stream stream(session, {n.y});
+  Stream fork = stream.fork();
+  const Tensor x = noise(f64, {1, 1, 4}, 5);
+  const Tensor first = stream.step(x);
+  CHECK(fork.step(x).same_bits(first));
+  CHECK_FALSE(stream.refresh());
+}
+
 TEST_CASE("stream: what has no time is that of the steps so far", "[stream]") {
   Network n;
   n.x = n.g.placeholder("x", f64, {"T", "B", 3});

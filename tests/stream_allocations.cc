@@ -2,7 +2,6 @@
 // that replace the C library's, so this is a program of its own.
 #include <cstdlib>
 #include <dlfcn.h>
-#include <limits>
 #include <malloc.h>
 #include <new>
 #include <pthread.h>
@@ -25,32 +24,9 @@ struct Counts {
 };
 thread_local Counts counts;
 
-void* counted(std::size_t bytes, std::size_t alignment) {
-  if (counts.on) ++counts.allocations;
-  if (bytes > std::numeric_limits<std::size_t>::max() - alignment) throw std::bad_alloc();
-  const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, whole == 0 ? alignment : whole);
-  if (p == nullptr) throw std::bad_alloc();
-  return p;
-}
-
 }  // namespace
 
-// Not inlined: the compiler would see memory of one function given to another.
-[[gnu::noinline]] void* operator new(std::size_t n) {
-  return counted(n, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
-}
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a) {
-  return counted(n, static_cast<std::size_t>(a));
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
-  std::free(p);
-}
-
-// Vendors' libraries allocate by these.
+// Operator new, and vendors' libraries, allocate by these.
 extern "C" {
 void* __libc_malloc(std::size_t n);                   // NOLINT(bugprone-reserved-identifier)
 void* __libc_calloc(std::size_t n, std::size_t of);   // NOLINT(bugprone-reserved-identifier)
@@ -117,6 +93,9 @@ TEST_CASE("what counts allocations and locks does", "[stream]") {
   std::mutex m;
   CHECK(count([] { const Tensor t(f32, {3}); }).allocations > 0);
   CHECK(count([] { std::free(std::malloc(3)); }).allocations == 1);
+  CHECK(count([] { ::operator delete(::operator new(3)); }).allocations == 1);
+  constexpr std::align_val_t kLine{64};
+  CHECK(count([] { ::operator delete(::operator new(3, kLine), kLine); }).allocations == 1);
   CHECK(count([&] { const std::lock_guard lock(m); }).locks == 1);
 }
 

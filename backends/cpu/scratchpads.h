@@ -16,8 +16,9 @@ class Scratchpads {
  public:
   /// Of `bytes` each, for a job of `pieces`.
   Scratchpads(int64_t pieces, size_t bytes) : each_((bytes + 63) / 64 * 64) {
-    // A team larger than the machine waits for one.
-    const auto cores = static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
+    // A team larger than the machine waits for one. The system reads a file to answer.
+    static const auto cores =
+        static_cast<int64_t>(std::max(1U, std::thread::hardware_concurrency()));
     count_ = static_cast<int>(std::max<int64_t>(1, std::min({pieces, cores, int64_t{64}})));
   }
 
