@@ -11,6 +11,7 @@
 #include <rondo/runtime/choose.h>
 #include <rondo/runtime/half.h>
 #include <rondo/runtime/recurrence_steps.h>
+#include <rondo/runtime/side_by_side.h>
 
 namespace rondo {
 namespace {
@@ -45,6 +46,8 @@ struct BoundPlan::Step {
   std::vector<size_t> packed;    // offsets in the arena
   size_t first_packing = 0;
   size_t first_view = 0;
+  size_t group = 1;     // steps from here on that run together; 0: in one that began before
+  int64_t leader = -1;  // the step that this follows
 };
 
 std::shared_ptr<const Plan> Plan::compile(const Subgraph& unit, const CompileOptions& options) {
@@ -129,6 +132,7 @@ BoundPlan::BoundPlan(const Plan& plan, Binding binding)
   infer_types();
   place_values();
   choose_kernels();
+  if (plan_.options().optimize && !plan_.options().one_step) schedule_steps();
   plan_memory();
   list_views();
   list_packings();
@@ -246,7 +250,6 @@ void BoundPlan::place_values() {
 void BoundPlan::choose_kernels() {
   const Subgraph& unit = plan_.unit();
   const CompileOptions& options = plan_.options();
-  size_t views = 0;
   for (const int32_t id : live_nodes(unit)) {
     const Node& n = unit.graph.node(id);
     if (is_leaf(n) || n.op == &constant_op()) continue;
@@ -295,14 +298,24 @@ void BoundPlan::choose_kernels() {
            "] no kernel of backend '", options.backend, "' supports operands (", types, ")",
            options.one_step ? " without allocating, as a stream needs it" : "");
     }
-    s->first_view = views;
-    views += s->in.size() + s->out.size();
     steps_.push_back(std::move(s));
   }
 }
 
-// Values live from the step that makes them to the last that reads them; a freed block is used
-// again, smallest fit first.
+void BoundPlan::schedule_steps() {
+  std::vector<Work> work;
+  for (const auto& s : steps_) work.push_back({s->prepared.get(), &s->call.node, &s->in, &s->out});
+  std::vector<std::unique_ptr<Step>> ordered;
+  for (const Schedule::Place& p : schedule(work).places) {
+    ordered.push_back(std::move(steps_[p.step]));
+    ordered.back()->group = p.group;
+    ordered.back()->leader = p.leader;
+  }
+  steps_ = std::move(ordered);
+}
+
+// Values live from the step that makes them to the last that reads them, and all of a group until
+// its end; a freed block is used again, smallest fit first.
 void BoundPlan::plan_memory() {
   std::vector<size_t> last(places_.size(), 0);
   for (size_t s = 0; s < steps_.size(); ++s) {
@@ -363,21 +376,33 @@ void BoundPlan::plan_memory() {
     by_offset.emplace(at, bytes);
   };
   std::vector<std::vector<size_t>> dies(steps_.size() + 1);
-  for (size_t s = 0; s < steps_.size(); ++s) {
+  std::vector<std::pair<size_t, size_t>> of_group;  // workspaces and packings: where, bytes
+  const auto take_for_group = [&](size_t bytes) {
+    of_group.emplace_back(take(bytes), bytes);
+    return of_group.back().first;
+  };
+  for (size_t s = 0, begin = 0, end = 0; s < steps_.size(); ++s) {
     Step& step = *steps_[s];
+    if (step.group != 0) {
+      begin = s;
+      end = s + step.group;
+    }
     for (const int64_t v : step.out) {
       if (v < 0 || places_[static_cast<size_t>(v)].home != Home::kArena) continue;
       Place& p = places_[static_cast<size_t>(v)];
       p.at = take(p.type.bytes());
       dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
     }
-    const size_t workspace = step.prepared->workspace_bytes();
-    if (workspace != 0) step.workspace = take(workspace);
-    for (const Packing& p : step.prepared->packings()) step.packed.push_back(take(p.bytes));
-    if (workspace != 0) give_back(step.workspace, workspace);
-    for (size_t i = 0; i < step.packed.size(); ++i)
-      give_back(step.packed[i], step.prepared->packings()[i].bytes);
-    for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type.bytes());
+    if (const size_t n = step.prepared->workspace_bytes(); n != 0)
+      step.workspace = take_for_group(n);
+    for (const Packing& p : step.prepared->packings())
+      step.packed.push_back(take_for_group(p.bytes));
+    if (s + 1 != end) continue;
+    for (const auto& [at, bytes] : of_group) give_back(at, bytes);
+    of_group.clear();
+    for (size_t k = begin; k < end; ++k) {
+      for (const size_t v : dies[k]) give_back(places_[v].at, places_[v].type.bytes());
+    }
   }
   arena_bytes_ = top;
   const size_t budget = plan_.options().memory_budget;
@@ -398,8 +423,12 @@ std::vector<StepInfo> BoundPlan::steps() const {
                s->call.out,
                0,
                s->prepared->workspace_bytes()};
-    if (const std::string how = s->prepared->note(); !how.empty())
-      i.why = i.why.empty() ? how : cat(how, "; ", i.why);
+    const auto also = [&](const std::string& how) {
+      if (!how.empty()) i.why = i.why.empty() ? how : cat(how, "; ", i.why);
+    };
+    also(s->prepared->note());
+    if (s->group == 0)
+      also(s->leader < 0 ? "beside the loop above" : "behind a loop above, step by step");
     for (const TensorType& t : s->call.out) i.output_bytes += t.present ? t.bytes() : 0;
     r.push_back(std::move(i));
   }
@@ -472,6 +501,7 @@ void BoundPlan::pack(const InputPacking& p, const std::byte* input, std::byte* t
 void BoundPlan::list_views() {
   std::vector<int64_t> value_of;  // by view
   for (const auto& s : steps_) {
+    s->first_view = value_of.size();
     for (size_t i = 0; i < s->in.size(); ++i) view_types_.push_back(&s->call.in[i]);
     for (size_t i = 0; i < s->out.size(); ++i) view_types_.push_back(&s->call.out[i]);
     value_of.insert(value_of.end(), s->in.begin(), s->in.end());
@@ -489,6 +519,21 @@ void BoundPlan::list_views() {
       view_of_[next[static_cast<size_t>(value_of[i])]++] = static_cast<uint32_t>(i);
   }
 }
+
+namespace {
+
+// Inside of a handler: what went wrong, and where in the program that was asked for.
+[[noreturn]] void rethrow_with_site(const Site& site) {
+  try {
+    throw;
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    if (site.file == nullptr || text.find("built at") != std::string::npos) throw;
+    throw Error(e.fault(), e.code(), text + built_at(site));
+  }
+}
+
+}  // namespace
 
 Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {
   data_.resize(plan.places_.size());
@@ -537,26 +582,40 @@ void Frame::set_output(size_t i, std::byte* data) {
   if (p.home == BoundPlan::Home::kOutput && p.at == i) set(plan_.index(v), data);
 }
 
+KernelArgs Frame::args_of(const BoundPlan::Step& s, RunContext& context) {
+  const View* views = views_.data() + s.first_view;
+  std::byte* const* packed = packed_.data() + s.first_packing;
+  for (size_t i = 0; i < s.packed.size(); ++i) {
+    if (!is_packed_[s.first_packing + i])
+      s.prepared->pack(i, views[s.prepared->packings()[i].operand], packed[i]);
+  }
+  return {
+      s.call,  {views, s.in.size()},     {views + s.in.size(), s.out.size()}, arena_ + s.workspace,
+      context, {packed, s.packed.size()}};
+}
+
+void Frame::run_group(size_t first, RunContext& context) {
+  const auto step = [&](size_t i) -> const BoundPlan::Step& { return *plan_.steps_[first + i]; };
+  std::vector<TogetherCall> calls;
+  for (size_t i = 0; i < step(0).group; ++i) {
+    const int64_t leader = step(i).leader;
+    calls.push_back({step(i).prepared.get(), args_of(step(i), context),
+                     leader < 0 ? -1 : leader - static_cast<int64_t>(first)});
+  }
+  run_together(calls, context.team, [&](size_t i) { rethrow_with_site(step(i).call.node.site); });
+}
+
 void Frame::run(RunContext& context) {
-  for (const auto& s : plan_.steps_) {
-    const View* views = views_.data() + s->first_view;
-    std::byte* const* packed = packed_.data() + s->first_packing;
-    try {
-      for (size_t i = 0; i < s->packed.size(); ++i) {
-        if (!is_packed_[s->first_packing + i])
-          s->prepared->pack(i, views[s->prepared->packings()[i].operand], packed[i]);
+  for (size_t i = 0; i < plan_.steps_.size(); ++i) {
+    const BoundPlan::Step& s = *plan_.steps_[i];
+    if (s.group > 1) {
+      run_group(i, context);
+    } else if (s.group == 1) {
+      try {
+        s.prepared->run(args_of(s, context));
+      } catch (const Error&) {
+        rethrow_with_site(s.call.node.site);
       }
-      s->prepared->run({s->call,
-                        {views, s->in.size()},
-                        {views + s->in.size(), s->out.size()},
-                        arena_ + s->workspace,
-                        context,
-                        {packed, s->packed.size()}});
-    } catch (const Error& e) {
-      const Site site = s->call.node.site;
-      const std::string text = e.what();
-      if (site.file == nullptr || text.find("built at") != std::string::npos) throw;
-      throw Error(e.fault(), e.code(), text + built_at(site));
     }
   }
   for (const BoundPlan::Copy& c : plan_.copies_) {

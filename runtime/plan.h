@@ -135,6 +135,7 @@ class BoundPlan {
   void infer_types();
   void place_values();
   void choose_kernels();
+  void schedule_steps();
   void plan_memory();
   void list_views();
   void list_packings();
@@ -176,6 +177,8 @@ class Frame {
 
  private:
   void set(size_t value, std::byte* data);
+  KernelArgs args_of(const BoundPlan::Step& s, RunContext& context);
+  void run_group(size_t first, RunContext& context);
 
   const BoundPlan& plan_;
   std::byte* arena_;

@@ -30,22 +30,24 @@ class Recurrent final : public PreparedKernel {
 
   void run(const KernelArgs& args) const override {
     ThreadTeam& team = args.context.team;
-    const auto members = static_cast<int>(std::min<int64_t>(team.members(), kMostMembers));
-    if (plan_.worth_sharing() && parts_of(plan_.rows, kFewestRows) < members) {
+    if (const int64_t parts = this->parts(team.members()); parts > 0) {
+      for_pieces(team, parts, [&](int64_t part) { run_part(args, part, parts); });
+    } else {
       clear_sums(args, 0, plan_.rows);
+      const int members = std::min(team.members(), kMostMembers);
       Barrier barrier(members);
       const auto work = [&](int m) {
         RecurrentPiece(plan_, args, m, 0, plan_.rows, {m, members, &barrier}).run();
       };
       team.together(members, std::ref(work));  // not copied: a stream allocates nothing
-    } else {
-      const int64_t parts = this->parts(team.size());
-      for_pieces(team, parts, [&](int64_t part) { run_part(args, part, parts); });
     }
     finish(args);
   }
 
   int64_t parts(int threads) const override {
+    if (plan_.worth_sharing() &&
+        parts_of(plan_.rows, kFewestRows) < std::min(threads, kMostMembers))
+      return 0;
     const int64_t each = std::clamp(parts_of(plan_.rows, threads), kFewestRows, kMostRows);
     return parts_of(plan_.rows, each);
   }

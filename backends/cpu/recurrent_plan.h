@@ -16,7 +16,7 @@ inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
 /// Rows of products that need not be done step by step: so many share the reading of their matrix.
 inline constexpr int64_t kRowsAhead = 64;
 /// Threads that share the columns where there are fewer pieces than threads.
-inline constexpr int64_t kMostMembers = 8;
+inline constexpr int kMostMembers = 8;
 
 struct RecurrentPlan {
   RecurrentPlan(const KernelCall& call, CellProgram cell);
