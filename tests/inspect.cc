@@ -11,6 +11,7 @@
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/shape.h>
+#include <rondo/runtime/session.h>
 
 using namespace rondo;
 using rondo::test::code_of;
@@ -108,4 +109,38 @@ TEST_CASE("explain says why a cell is not on the engine, and shows its steps", "
   CHECK(has(text,
             "cpu.recurrence.engine does not support it (its step holds softmax f64[$rows0,3])"));
   CHECK(has(text, "\n      softmax"));
+}
+
+TEST_CASE("explain says which state or output keeps a cell off the engine", "[inspect]") {
+  struct Case {
+    std::string why;
+    std::function<RecurrenceStep(const Var& a, const Var& b, const Var& x)> step;
+  };
+  const std::vector<Case> cases{
+      {"the next value of state 1 is part of an old one",
+       [](const Var& a, const Var& b, const Var& x) -> RecurrenceStep {
+         return {.states = {tanh(b + x), a}};
+       }},
+      {"the next value of state 1 is a number",
+       [](const Var& a, const Var& b, const Var& x) -> RecurrenceStep {
+         return {.states = {tanh(a + b * x), fill_like(b, 0.5)}};
+       }},
+      {"output 0 over time is a number",
+       [](const Var& a, const Var& b, const Var& x) -> RecurrenceStep {
+         return {.states = {tanh(a + b * x), tanh(b)}, .ys = {fill_like(a, 0.5)}};
+       }},
+  };
+  for (const Case& c : cases) {
+    Graph g;
+    const Var x = g.placeholder("x", f64, {5, 2, 3}), h = g.placeholder("h", f64, {2, 3});
+    const auto r = recurrence({.states = {h, h}, .xs = {x}},
+                              [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
+                                return c.step(s[0], s[1], xs[0]);
+                              });
+    Vars asked = r.finals;
+    asked.insert(asked.end(), r.ys.begin(), r.ys.end());
+    const std::string text = Session(g).explain(asked);
+    INFO(text);
+    CHECK(has(text, "cpu.recurrence.engine does not support it (" + c.why));
+  }
 }

@@ -58,8 +58,9 @@ class Compiler {
         return refuse(cat("its step holds ", n.op->name, " ", n.outputs[0].str()));
     }
     place_outputs();
-    if (!make_groups() || !make_sums() || !make_ends())
+    if (!make_groups() || !make_sums())
       return refuse("its elementwise operations do not fit one program");
+    if (!make_ends()) return std::nullopt;
     schedule_products();
     return std::move(program_);
   }
@@ -67,8 +68,12 @@ class Compiler {
 
  private:
   std::nullopt_t refuse(std::string why) {
-    why_ = std::move(why);
+    cannot(std::move(why));
     return std::nullopt;
+  }
+  bool cannot(std::string why) {
+    why_ = std::move(why);
+    return false;
   }
 
   // What is known of a value: where it lies (once it does), and from which stage on.
@@ -476,16 +481,16 @@ class Compiler {
   bool make_ends() {
     for (size_t i = 0; i < layout_.states; ++i) {
       const Known& k = known_.at(body_.outputs[i]);
-      if (!k.place ||
-          (k.place->home == Home::kState && (k.place->index != i || k.place->column != 0)))
-        return false;
+      if (!k.place) return cannot(cat("the next value of state ", i, " is a number"));
+      if (k.place->home == Home::kState && (k.place->index != i || k.place->column != 0))
+        return cannot(cat("the next value of state ", i, " is part of an old one"));
       program_.next.push_back(*k.place);
     }
     for (size_t i = 0; i < layout_.ys; ++i) {
       const Value v = body_.outputs[layout_.states + i];
       if (!v || !call_.out[i].present) continue;
       const Known& k = known_.at(v);
-      if (!k.place) return false;
+      if (!k.place) return cannot(cat("output ", i, " over time is a number"));
       if (k.place->home == Home::kY && k.place->index == i) continue;
       program_.ends.push_back({*k.place, Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
     }
