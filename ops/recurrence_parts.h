@@ -34,6 +34,9 @@ inline bool is_branch(const Node& n) {
 // A symbol for the rows of a body that no operand of the outer graph uses.
 std::string row_symbol_of(const Graph& outer);
 
+// Whether a node can be part of a program, given operands that are.
+bool fits_program(const Node& n);
+
 // Whether steps of such a body run as one program on the engines: in one, some more elementwise
 // work costs no more than outside, and products for many steps are done together.
 bool is_program(const Subgraph& body);

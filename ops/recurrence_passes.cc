@@ -38,23 +38,25 @@ bool recurrence_internal::is_sum_of_rows(const Graph& body, Value v) {
          axis_index(axes[0], 2) == 0;
 }
 
-bool recurrence_internal::is_program(const Subgraph& body) {
+bool recurrence_internal::fits_program(const Node& n) {
   static const std::set<std::string_view> kHeld{"matmul", "concat", "fill",       "split",
                                                 "slice",  "sum",    "reduce_max", "reduce_min"};
+  for (const ValueType& t : n.outputs) {
+    if (t.shape.size() > 2 || (!is_float(t.dtype) && t.dtype != boolean)) return false;
+  }
+  if (n.op == &placeholder_op()) return true;
+  if (n.op == &constant_op()) return n.outputs[0].shape.size() < 2;
+  // Products over rows, with transpose_a, leave every loop.
+  return !n.op->formula.empty() || kHeld.count(n.op->name) != 0;
+}
+
+bool recurrence_internal::is_program(const Subgraph& body) {
   const std::set<Value> inputs(body.inputs.begin(), body.inputs.end());
   const std::vector<int32_t> live = live_nodes(body);
   return std::all_of(live.begin(), live.end(), [&](int32_t id) {
     const Node& n = body.graph.node(id);
-    for (const ValueType& t : n.outputs) {
-      if (t.shape.size() > 2 || (!is_float(t.dtype) && t.dtype != boolean)) return false;
-    }
-    if (n.op == &placeholder_op()) return true;
-    if (n.op == &constant_op()) return n.outputs[0].shape.size() < 2;
-    // Products over rows, with transpose_a, leave every loop.
-    if (n.op->name == "matmul" && !n.attributes.flag("transpose_a") &&
-        inputs.count(n.inputs[1]) == 0)
-      return false;
-    return !n.op->formula.empty() || kHeld.count(n.op->name) != 0;
+    const bool product = n.op->name == "matmul" && !n.attributes.flag("transpose_a");
+    return fits_program(n) && (!product || inputs.count(n.inputs[1]) != 0);
   });
 }
 

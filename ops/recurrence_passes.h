@@ -6,6 +6,8 @@
 // `reuse`: what a gradient computes again for all steps, the loop gives as results.
 // `absorb`: elementwise work for all steps that only the loop reads is done in its steps, where its
 // operands are read anyway and its results stay in the cache.
+// `unite`: two loops that carry the same states on are one with the results of both: that of the
+// values and that of a gradient, where more is made of one than of the other.
 // `prune`: operands and outputs that nothing uses go.
 #pragma once
 
@@ -20,6 +22,7 @@ Subgraph hoist_shared(const Subgraph& s);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph reuse(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph absorb(const Subgraph& s, RewriteLog* log = nullptr);
+Subgraph unite(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 
 }  // namespace rondo

@@ -16,10 +16,6 @@ namespace {
 using namespace roll_internal;
 using Kind = Inner::Kind;
 
-std::string where(const Site& site) {
-  return site.file == nullptr ? "" : cat(" at ", site.file, ":", site.line);
-}
-
 // ---- one loop, rolled --------------------------------------------------------------------------
 
 class Roller {
@@ -45,6 +41,7 @@ class Roller {
     } catch (const Error& e) {
       if (e.fault() == Fault::kInternal) throw;
       *why = cat("its step cannot stand by itself: ", e.what());
+      culprit_ = at_ < s_.nodes().size() ? s_.nodes()[at_].ids[1] : -1;
       return std::nullopt;
     }
     for (const int32_t id : r.live()) {
@@ -52,6 +49,8 @@ class Roller {
     }
     return r.finish();
   }
+  // The node, of the second step, that cannot be part of a step; -1: none.
+  int32_t culprit() const { return culprit_; }
 
  private:
   enum class Role : uint8_t { kBefore, kStep, kAfter };
@@ -67,6 +66,7 @@ class Roller {
       todo.push_back(i.index);
     };
     for (const State& s : s_.states()) need(s.next_inner);
+    for (const size_t n : s_.grown()) need({Kind::kNode, n, 0, {}});
     while (!todo.empty()) {
       const StepNode& n = s_.nodes()[todo.back()];
       const size_t index = todo.back();
@@ -274,6 +274,7 @@ class Roller {
           // In the order in which the user made them: so the body is the one of a layer that was
           // written in the same words.
           for (const auto& [id, index] : in_order_) {
+            at_ = index;
             const Node& n = g_.node(id);
             const std::vector<Inner>& of = s_.nodes()[index].operands;
             Vars operands;
@@ -313,8 +314,10 @@ class Roller {
 
   const LiveGraph& g_;
   const Slices& s_;
-  std::vector<Role> role_;             // by node
-  std::map<int32_t, size_t> of_step_;  // which StepNode a node is
+  std::vector<Role> role_;               // by node
+  std::map<int32_t, size_t> of_step_;    // which StepNode a node is
+  size_t at_ = static_cast<size_t>(-1);  // the StepNode that is being made
+  int32_t culprit_ = -1;
   std::set<std::pair<int32_t, size_t>>
       in_order_;  // the StepNodes behind their nodes in the first step, which two may share
   std::map<std::pair<size_t, int32_t>, std::vector<bool>>
@@ -345,47 +348,80 @@ Tuple end_that_fits(const LiveGraph& g, const Tuple& chain) {
   return from(alike);
 }
 
+std::string name_of(const LiveGraph& g, const Slices& s) {
+  return cat(s.steps(), " steps of ", g.node(s.chain().back().node).op->name,
+             where(g.node(s.chain()[1].node).site));
+}
+
+// The steps of a chain, or of its end, laid upon each other; none, and `why`. A step may make
+// several values of the chain's kind.
+std::optional<Slices> steps_of(const LiveGraph& g, const Tuple& chain, std::string* why) {
+  constexpr size_t kMostAStep = 4;
+  for (size_t each = 1; each <= kMostAStep; ++each) {
+    Tuple steps;
+    for (size_t k = (chain.size() - 1) % each; k < chain.size(); k += each)
+      steps.push_back(chain[k]);
+    if (steps.size() <= kFewestRolledSteps) break;
+    std::optional<Slices> s(std::in_place, g, steps);
+    if (s->match()) return s;
+    if (why->empty()) *why = cat(name_of(g, *s), ": ", s->why());
+    if (const Tuple end = end_that_fits(g, steps); !end.empty()) {
+      s.emplace(g, end);
+      if (s->match()) return s;
+    }
+  }
+  return std::nullopt;
+}
+
 // One loop, the longest that can be rolled; none when there is none.
 std::optional<Subgraph> roll_one(const Subgraph& s, RollLog* log, size_t whole) {
   const LiveGraph g(s, whole);
+  const std::vector<Tuple> chains = chains_of(g);
   std::optional<Subgraph> best;
   size_t best_steps = 0, best_states = 0;
   std::string done, left;
-  const auto what = [&](const Slices& of) {
-    return cat(of.steps(), " steps of ", g.node(of.chain().back().node).op->name,
-               where(g.node(of.chain()[1].node).site));
-  };
-  for (const Tuple& chain : chains_of(g)) {
+  std::vector<std::string> beside;
+  for (const Tuple& chain : chains) {
     if (best && chain.size() - 1 < best_steps) break;
-    std::optional<Slices> slices(std::in_place, g, chain);
     std::string why;
-    bool fits = slices->match();
-    if (!fits) {
-      why = cat(what(*slices), ": ", slices->why());
-      if (const Tuple end = end_that_fits(g, chain); !end.empty()) {
-        slices.emplace(g, end);
-        fits = slices->match() && slices->steps() > best_steps;
+    const std::optional<Slices> slices = steps_of(g, chain, &why);
+    std::optional<Subgraph> made;
+    if (slices) {
+      const size_t steps = slices->steps(), states = slices->states().size();
+      if (best && (steps < best_steps || (steps == best_steps && states >= best_states))) continue;
+      std::vector<std::string> stays;
+      Refused refused;
+      bool is_worth = false;
+      for (bool again = true; again;) {
+        stays.clear();
+        Slices grown = *slices;
+        grown.grow(chains, refused, &stays);
+        is_worth = is_worth_it(g, grown);
+        if (!is_worth) break;
+        Roller roller(g, grown);
+        made = roller.run(&why);
+        again = !made && roller.culprit() >= 0 && refused.emplace(roller.culprit(), why).second;
+      }
+      if (!is_worth) continue;
+      if (!made && is_worth_it(g, *slices)) made = Roller(g, *slices).run(&why);
+      if (made) {
+        best_steps = steps;
+        best_states = states;
+        done = cat(name_of(g, *slices), " -> recurrence of ", states,
+                   states == 1 ? " state" : " states", slices->reverse() ? ", in reverse" : "");
+        beside = std::move(stays);
+      } else {
+        why = cat(name_of(g, *slices), ": ", why);
       }
     }
-    if (fits && !is_worth_it(g, *slices)) continue;
-    if (fits && slices->steps() == best_steps && slices->states().size() >= best_states) continue;
-    std::optional<Subgraph> made;
-    if (fits) {
-      std::string problem;
-      made = Roller(g, *slices).run(&problem);
-      why = cat(what(*slices), ": ", problem);
+    if (made) {
+      best = std::move(made);
+    } else if (left.empty()) {
+      left = why;
     }
-    if (!made) {
-      if (left.empty()) left = why;
-      continue;
-    }
-    best = std::move(made);
-    best_steps = slices->steps();
-    best_states = slices->states().size();
-    done = cat(what(*slices), " -> recurrence of ", best_states,
-               best_states == 1 ? " state" : " states", slices->reverse() ? ", in reverse" : "");
   }
   if (log != nullptr && best) log->rolled.push_back(done);
+  if (log != nullptr && best) log->left.insert(log->left.end(), beside.begin(), beside.end());
   if (log != nullptr && !best && !left.empty()) log->left.push_back(left);
   return best;
 }

@@ -5,6 +5,7 @@
 // A loop is found by its carried value: a chain v_0, v_1, ..., v_T where the same computation leads
 // from each to the next. The slices between them must be isomorphic: each operand is a value of the
 // slice, of the slice before (a state), the same for all steps, or the t-th slice of one sequence.
+// What every step does beside the chain, with its inputs or its results, becomes part of the body.
 #pragma once
 
 #include <optional>
@@ -15,7 +16,8 @@
 
 namespace rondo {
 
-/// What `roll` did, and what looked like a loop but could not be rolled, a sentence each.
+/// What `roll` did, and what looked like a loop, or like work of one, but could not be rolled, a
+/// sentence each.
 struct RollLog {
   std::vector<std::string> rolled, left;
 };

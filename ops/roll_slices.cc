@@ -62,17 +62,21 @@ LiveGraph::LiveGraph(const Subgraph& s, size_t whole)
   }
 }
 
-Slices::Slices(const LiveGraph& g, Tuple chain) : g_(g), chain_(std::move(chain)) {}
+Slices::Slices(const LiveGraph& g, Tuple chain) : g_(&g), chain_(std::move(chain)) {}
 
 bool Slices::match() {
-  const ValueType& t = g_.type(chain_[0]);
-  if (t.shape.empty() || t != g_.type(chain_[1])) return fail("its carried value has no row axis");
-  find_levels();
+  const ValueType& t = g_->type(chain_[0]);
+  if (t.shape.empty() || t != g_->type(chain_[1])) return fail("its carried value has no row axis");
+  find_levels(chain_.back().node);
   const Tuple before(chain_.begin(), chain_.end() - 1), after(chain_.begin() + 1, chain_.end());
   states_.push_back({chain_[0], after});
   known_[before] = {Inner::Kind::kState, 0};
-  // States that are met on the way are followed once all whole tuples are known.
-  for (size_t s = 0; s < states_.size(); ++s) {
+  return follow_states(0);
+}
+
+// States that are met on the way are followed once all whole tuples are known.
+bool Slices::follow_states(size_t from) {
+  for (size_t s = from; s < states_.size(); ++s) {
     Inner inner;
     const Tuple next = states_[s].next;
     if (!(s == 0 ? unify_nodes(next, &inner) : unify(next, &inner))) return false;
@@ -81,39 +85,42 @@ bool Slices::match() {
   return true;
 }
 
-void Slices::find_levels() {
-  level_.assign(g_.values(), -1);
+void Slices::find_levels(int32_t last) {
+  level_.assign(g_->values(), -1);
   std::map<Value, int32_t> place;
   for (size_t k = 0; k < chain_.size(); ++k) place[chain_[k]] = static_cast<int32_t>(k);
-  // What was made before v_0 does not need it, and what was made after v_T is no part of a step.
-  const auto& ids = g_.ids();
+  // What was made before v_0 does not need it.
+  const auto& ids = g_->ids();
   for (auto it = std::lower_bound(ids.begin(), ids.end(), chain_.front().node);
-       it != ids.end() && *it <= chain_.back().node; ++it) {
+       it != ids.end() && *it <= last; ++it) {
     const int32_t id = *it;
-    const Node& n = g_.node(id);
+    const Node& n = g_->node(id);
     int32_t level = -1;
     for (const Value v : n.inputs) {
-      if (v) level = std::max(level, level_[g_.index(v)]);
+      if (v) level = std::max(level, level_[g_->index(v)]);
     }
     for (size_t k = 0; k < n.outputs.size(); ++k) {
       const Value v{id, static_cast<int32_t>(k)};
       const auto at = place.find(v);
-      level_[g_.index(v)] = at == place.end() ? level : at->second;
+      level_[g_->index(v)] = at == place.end() ? level : at->second;
     }
   }
 }
 
-// The first step's value may be a first state, so the others decide.
+// The first step's value may be a first state, so the others decide. What reads the value that a
+// step carries on belongs to that step.
 Slices::Place Slices::place_of(const Tuple& t) const {
-  bool here = true, before = true, outside = true;
+  bool here = true, after = true, before = true, outside = true;
   for (size_t k = 1; k < t.size(); ++k) {
     if (!t[k]) continue;
     const int32_t l = level(t[k]), step = static_cast<int32_t>(k);
     here = here && l == step;
+    after = after && l == step + 1;
     before = before && l == step - 1;
     outside = outside && l <= 0;
   }
-  return here ? Place::kHere : before ? Place::kBefore : outside ? Place::kOutside : Place::kMixed;
+  if (here || after) return Place::kHere;
+  return before ? Place::kBefore : outside ? Place::kOutside : Place::kMixed;
 }
 
 bool Slices::unify(const Tuple& t, Inner* inner) {
@@ -138,7 +145,7 @@ bool Slices::unify(const Tuple& t, Inner* inner) {
         break;
       case Place::kMixed:
         return fail(
-            cat("its steps use each other's ", g_.node(t[1].node).op->name, " in different ways"));
+            cat("its steps use each other's ", g_->node(t[1].node).op->name, " in different ways"));
     }
   }
   if (ok) known_[t] = *inner;
@@ -147,7 +154,7 @@ bool Slices::unify(const Tuple& t, Inner* inner) {
 
 bool Slices::unify_state(const Tuple& t, Inner* inner) {
   const Value present = t[1];
-  if (!present || g_.type(t[0]) != g_.type(present))
+  if (!present || g_->type(t[0]) != g_->type(present))
     return fail("a state changes its shape from step to step");
   State s{t[0], Tuple(t.begin() + 1, t.end())};
   s.next.emplace_back();
@@ -159,13 +166,13 @@ bool Slices::unify_state(const Tuple& t, Inner* inner) {
 }
 
 bool Slices::same_kind(const Tuple& t) {
-  const Node& a = g_.node(t[0].node);
+  const Node& a = g_->node(t[0].node);
   for (const Value v : t) {
-    if (v && g_.stays(v.node)) return fail("a gradient by a value inside of it is asked for");
+    if (v && g_->stays(v.node)) return fail("a gradient by a value inside of it is asked for");
   }
   for (const Value v : t) {
     if (!v) continue;
-    const Node& b = g_.node(v.node);
+    const Node& b = g_->node(v.node);
     if (v.slot != t[0].slot || a.op != b.op || is_leaf(b))
       return fail(cat("steps differ: ", a.op->name, " in one, ", b.op->name, " in another"));
     if (a.op->opaque)
@@ -200,18 +207,18 @@ bool Slices::unify_nodes(const Tuple& t, Inner* inner) {
   const auto later = known_nodes_.find({t[1].node, t[2].node});
   if (later != known_nodes_.end()) made.shifts = nodes_[later->second.index].shifts + 1;
   if (made.shifts > kMostShifts)
-    return fail(cat("its steps read the ", g_.node(t[0].node).op->name, " of another loop"));
+    return fail(cat("its steps read the ", g_->node(t[0].node).op->name, " of another loop"));
   for (const Value v : t) made.ids.push_back(v ? v.node : -1);
   nodes_.push_back(std::move(made));
   known_nodes_[key] = *inner;
   const size_t index = inner->index;
   std::vector<Inner> operands;
-  const size_t count = g_.node(t[0].node).inputs.size();
+  const size_t count = g_->node(t[0].node).inputs.size();
   for (size_t i = 0; i < count; ++i) {
     operands.emplace_back();
-    if (!g_.node(t[0].node).inputs[i]) continue;
+    if (!g_->node(t[0].node).inputs[i]) continue;
     Tuple of;
-    for (const Value v : t) of.push_back(v ? g_.node(v.node).inputs[i] : Value{});
+    for (const Value v : t) of.push_back(v ? g_->node(v.node).inputs[i] : Value{});
     if (!unify(of, &operands.back())) return false;
   }
   nodes_[index].operands = std::move(operands);
@@ -221,7 +228,7 @@ bool Slices::unify_nodes(const Tuple& t, Inner* inner) {
 bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
   // Slices of one value, one after the other.
   Sequence s{t};
-  std::optional<Cut> first = cut_of(g_, t[0]), second = t[1] ? cut_of(g_, t[1]) : std::nullopt;
+  std::optional<Cut> first = cut_of(*g_, t[0]), second = t[1] ? cut_of(*g_, t[1]) : std::nullopt;
   bool cut = first && second && std::abs(second->at - first->at) == 1;
   if (cut) {
     s.of = first->of;
@@ -229,14 +236,14 @@ bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
     s.begin = first->at;
     s.stride = second->at - first->at;
     cut = stride_ == 0 || stride_ == s.stride;
-    const Dim& length = g_.type(s.of).shape[static_cast<size_t>(s.axis)];
+    const Dim& length = g_->type(s.of).shape[static_cast<size_t>(s.axis)];
     for (size_t k = 1; cut && k < t.size(); ++k) {
       const int64_t at = s.begin + static_cast<int64_t>(k) * s.stride;
       if (!t[k]) {
         cut = at >= 0 && length.is_constant() && at < length.constant();
         continue;
       }
-      const auto c = cut_of(g_, t[k]);
+      const auto c = cut_of(*g_, t[k]);
       cut = c && c->of == s.of && c->axis == s.axis && c->at == at;
     }
   }
@@ -247,16 +254,17 @@ bool Slices::unify_sequence(const Tuple& t, Inner* inner) {
     return true;
   }
   const auto all = [&](const auto& holds) { return std::all_of(t.begin(), t.end(), holds); };
-  const bool leaves = all([&](Value v) { return v && is_leaf(g_.node(v.node)); });
+  const bool leaves = all([&](Value v) { return v && is_leaf(g_->node(v.node)); });
   const bool whole = all([](Value v) { return static_cast<bool>(v); });
-  const bool staying = !all([&](Value v) { return !v || !g_.stays(v.node); });
+  const bool staying = !all([&](Value v) { return !v || !g_->stays(v.node); });
   if (leaves || (whole && staying)) {
-    const Dim difference = g_.type(t[0]).shape.empty() ? Dim(-1) : g_.type(t[0]).shape[0] - rows();
+    const Dim difference =
+        g_->type(t[0]).shape.empty() ? Dim(-1) : g_->type(t[0]).shape[0] - rows();
     if (difference.is_constant() && difference.constant() != 0)
-      return fail(cat("each step has a ", g_.type(t[0]).str(),
+      return fail(cat("each step has a ", g_->type(t[0]).str(),
                       " of its own, which does not hold a row for each of its sequences"));
     for (size_t k = 1; k < t.size(); ++k) {
-      if (g_.type(t[k]) != g_.type(t[0])) return fail("the inputs of its steps differ in shape");
+      if (g_->type(t[k]) != g_->type(t[0])) return fail("the inputs of its steps differ in shape");
       if (t[k] == t[k - 1]) return fail("some of its steps share an input, others do not");
     }
     *inner = {Inner::Kind::kSequence, sequences_.size()};

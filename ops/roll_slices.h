@@ -45,6 +45,10 @@ struct Sequence {
   int64_t axis = 0, begin = 0, stride = 1;
 };
 
+inline std::string where(const Site& site) {
+  return site.file == nullptr ? "" : cat(" at ", site.file, ":", site.line);
+}
+
 inline bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
 
 /// The nodes of a graph that outputs need, with what is asked of them again and again.
@@ -76,12 +80,19 @@ class LiveGraph {
 /// The chains v_0 ... v_T of carried values that are long enough to be loops, the longest first.
 std::vector<Tuple> chains_of(const LiveGraph& g);
 
+/// Nodes of the second step that were found to be no work of a step, and why.
+using Refused = std::map<int32_t, std::string>;
+
 /// Lays the steps of a chain v_0 ... v_T upon each other.
 class Slices {
  public:
   Slices(const LiveGraph& g, Tuple chain);
   /// Whether the steps are the same computation; else `why` says what differs.
   bool match();
+  /// Takes work of each step in that reads its results and does not carry the state on, and what
+  /// that needs of the step's inputs. `chains`: all of the graph. `left`: what stays, and why.
+  void grow(const std::vector<Tuple>& chains, const Refused& refused,
+            std::vector<std::string>* left);
 
   size_t steps() const { return chain_.size() - 1; }
   const Tuple& chain() const { return chain_; }
@@ -89,15 +100,18 @@ class Slices {
   const std::vector<StepNode>& nodes() const { return nodes_; }
   const std::vector<State>& states() const { return states_; }
   const std::vector<Sequence>& sequences() const { return sequences_; }
+  /// The nodes that `grow` took in, of `nodes()`.
+  const std::vector<size_t>& grown() const { return grown_; }
   bool reverse() const { return stride_ < 0; }
-  const Dim& rows() const { return g_.type(chain_[0]).shape[0]; }
+  const Dim& rows() const { return g_->type(chain_[0]).shape[0]; }
   /// How far along the chain a value is: the largest k with v_k among what it needs; -1 for none.
-  int32_t level(Value v) const { return level_[g_.index(v)]; }
+  int32_t level(Value v) const { return level_[g_->index(v)]; }
 
  private:
   enum class Place : uint8_t { kHere, kBefore, kOutside, kMixed };
 
-  void find_levels();
+  void find_levels(int32_t last);  // of the nodes up to that one
+  bool follow_states(size_t from);
   Place place_of(const Tuple& t) const;
   bool unify(const Tuple& t, Inner* inner);
   bool unify_state(const Tuple& t, Inner* inner);
@@ -109,7 +123,17 @@ class Slices {
     return false;
   }
 
-  const LiveGraph& g_;
+  std::vector<size_t> needs(std::vector<size_t> nodes) const;
+  bool is_of_steps(size_t node) const { return level({nodes_[node].ids[1], 0}) >= 1; }
+  std::vector<Tuple> readers(size_t node, const std::vector<std::vector<int32_t>>& users,
+                             const std::vector<bool>& inside) const;
+  std::vector<bool> of_other_loops(const std::vector<Tuple>& chains,
+                                   const std::vector<bool>& inside) const;
+  bool take_in(const Tuple& t, const std::vector<bool>& others, const Refused& refused);
+  bool fits_in(const Node& n, bool of_another);
+  bool reads_only_what_is_before();
+
+  const LiveGraph* g_;
   Tuple chain_;
   std::vector<int32_t> level_;  // by value
   std::vector<StepNode> nodes_;
@@ -117,6 +141,7 @@ class Slices {
   std::vector<Sequence> sequences_;
   std::map<Tuple, Inner> known_;
   std::map<std::pair<int32_t, int32_t>, Inner> known_nodes_;  // by the first two steps' ids
+  std::vector<size_t> grown_;
   int64_t stride_ = 0;  // of the sequences: the direction of time
   std::string why_;
 };

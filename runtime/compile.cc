@@ -87,6 +87,7 @@ std::vector<Pass> passes(const CompileOptions& o) {
       {"lower", "no kernel runs these whole",
        [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
       merge,
+      {"unite", "loops that carry the same on are one", unite, false, true},
       prune,
       simplify,
       {"sink", "now once after the loop", sink, false, true},

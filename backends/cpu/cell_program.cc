@@ -58,8 +58,9 @@ class Compiler {
         return refuse(cat("its step holds ", n.op->name, " ", n.outputs[0].str()));
     }
     place_outputs();
-    if (!make_groups() || !make_sums() || !make_ends())
-      return refuse("its elementwise operations do not fit one program");
+    if (!make_groups()) return refuse("its elementwise operations do not fit one program");
+    make_sums();
+    make_ends();
     schedule_products();
     write_next_states();
     return std::move(program_);
@@ -450,7 +451,7 @@ class Compiler {
   }
 
   // Each row adds to its own sum, after the groups that compute what it adds.
-  bool make_sums() {
+  void make_sums() {
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
       if (!v || !call_.out[layout_.sum_of(i)].present) continue;
@@ -471,24 +472,20 @@ class Compiler {
       stage(k.stage).groups.push_back(std::move(g));
       program_.sums.push_back({row, i});
     }
-    return true;
   }
 
-  bool make_ends() {
+  void make_ends() {
     for (size_t i = 0; i < layout_.states; ++i) {
       const Known& k = known_.at(body_.outputs[i]);
-      if (!k.place) return false;
-      program_.next.push_back(*k.place);
+      program_.next.push_back(k.place ? *k.place : filled(k.number, program_.state_widths[i]));
     }
     for (size_t i = 0; i < layout_.ys; ++i) {
       const Value v = body_.outputs[layout_.states + i];
       if (!v || !call_.out[i].present) continue;
       const Known& k = known_.at(v);
-      if (!k.place) return false;
-      if (k.place->home == Home::kY && k.place->index == i) continue;
-      program_.ends.push_back({*k.place, Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
+      if (k.place && k.place->home == Home::kY && k.place->index == i) continue;
+      program_.ends.push_back({k.place ? *k.place : filled(k.number, width(v)), Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
     }
-    return true;
   }
 
   void schedule_products() {
