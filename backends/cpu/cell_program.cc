@@ -484,7 +484,8 @@ class Compiler {
       if (!v || !call_.out[i].present) continue;
       const Known& k = known_.at(v);
       if (k.place && k.place->home == Home::kY && k.place->index == i) continue;
-      program_.ends.push_back({k.place ? *k.place : filled(k.number, width(v)), Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
+      program_.ends.push_back({k.place ? *k.place : filled(k.number, width(v)),
+                               Place{Home::kY, i, 0, width(v), nullptr, flags(v)}});
     }
   }
 
