@@ -23,10 +23,13 @@ double ms_since(Clock::time_point start) {
 }
 
 Tensor noise(const Var& of, uint64_t seed) {
-  Tensor t(f64, bind(of.shape(), {}));
-  for (int64_t i = 0; i < t.size(); ++i)
-    t.mutable_data<double>()[i] = uniform_at(seed, 0, 0, static_cast<uint64_t>(i)) - 0.5;
-  return t.to(of.dtype());
+  Tensor t(of.dtype(), bind(of.shape(), {}));
+  for (int64_t i = 0; i < t.size(); ++i) {
+    const double x = uniform_at(seed, 0, 0, static_cast<uint64_t>(i)) - 0.5;
+    convert_elements(f64, &x, t.dtype(),
+                     t.raw_mutable() + static_cast<size_t>(i) * size_of(t.dtype()), 1);
+  }
+  return t;
 }
 
 // Past its end a row holds zeros, for peers that multiply them.

@@ -24,7 +24,23 @@ size_t row_bytes(const TensorType& t, size_t axes_before) {
 
 }  // namespace
 
-RecurrentPiece::Share::Columns RecurrentPiece::Share::of(int64_t width, int64_t grain) const {
+// A row of a place at this step.
+inline std::byte* RecurrentPiece::at(const Place& p, int64_t row) const {
+  if (p.home == Home::kState || p.home == Home::kNext) {
+    const int64_t after = p.home == Home::kNext ? 1 : 0;
+    if (plan_.windows || p.index >= kStatesAtHand)
+      return state(p.index, row, s_ + after, done(row) + after) + p.offset;
+    return (after != 0 ? next_ : now_)[p.index] + static_cast<size_t>(row) * p.row + p.offset;
+  }
+  std::byte* const base = p.home == Home::kConstant ? const_cast<std::byte*>(p.constant)
+                          : p.home == Home::kY      ? args_.out[p.index].data
+                          : p.home == Home::kBuffer ? args_.workspace
+                                                    : args_.in[plan_.operand_of(p)].data;
+  const int64_t time = p.home == Home::kBuffer ? t_ % plan_.ahead : t_;
+  return base + p.offset + static_cast<size_t>(time) * p.step + static_cast<size_t>(row) * p.row;
+}
+
+RecurrentPiece::Share::Columns RecurrentPiece::Share::part_of(int64_t width, int64_t grain) const {
   const auto at = [&](int m) {
     return std::min(width, (width * m / members + grain - 1) / grain * grain);
   };
@@ -130,6 +146,12 @@ void RecurrentPiece::begin_step(int64_t s) {
 }
 
 void RecurrentPiece::step() {
+  if (!plan_.windows) {
+    for (size_t i = 0; i < std::min(plan_.layout.states, kStatesAtHand); ++i) {
+      now_[i] = state(i, 0, s_, s_);
+      next_[i] = state(i, 0, s_ + 1, s_ + 1);
+    }
+  }
   if (share_.members == 1) fetch_ahead();
   keep_trajectories();
   for (const CellProgram::Stage& s : plan_.program.stages) {
@@ -144,18 +166,6 @@ void RecurrentPiece::step() {
     if (!plan_.program.is_in_place(i)) copy(from, plan_.next_state(i));
   }
   share_.meet();
-}
-
-// A row of a place at this step.
-std::byte* RecurrentPiece::at(const Place& p, int64_t row) const {
-  if (p.home == Home::kState) return state(p.index, row, s_, done(row)) + p.offset;
-  if (p.home == Home::kNext) return state(p.index, row, s_ + 1, done(row) + 1) + p.offset;
-  std::byte* const base = p.home == Home::kConstant ? const_cast<std::byte*>(p.constant)
-                          : p.home == Home::kY      ? args_.out[p.index].data
-                          : p.home == Home::kBuffer ? args_.workspace
-                                                    : args_.in[plan_.operand_of(p)].data;
-  const int64_t time = p.home == Home::kBuffer ? t_ % plan_.ahead : t_;
-  return base + p.offset + static_cast<size_t>(time) * p.step + static_cast<size_t>(row) * p.row;
 }
 
 // A member's columns.

@@ -21,7 +21,10 @@ class RecurrentPiece {
       int64_t count() const { return end - begin; }
     };
     /// The member's part of so many columns, in multiples of `grain`.
-    Columns of(int64_t width, int64_t grain) const;
+    Columns of(int64_t width, int64_t grain) const {
+      return members == 1 ? Columns{0, width} : part_of(width, grain);
+    }
+    Columns part_of(int64_t width, int64_t grain) const;
     void meet() const {
       if (barrier != nullptr) barrier->wait();
     }
@@ -55,7 +58,7 @@ class RecurrentPiece {
   void spread_number(const CellProgram::Group& g, size_t k, TileProgram::Frame& frame,
                      int64_t first, int64_t rows, int64_t width) const;
 
-  std::byte* at(const Place& p, int64_t row) const;
+  [[gnu::always_inline]] std::byte* at(const Place& p, int64_t row) const;
   // A row of a state after so many steps of the loop (where it lies in its trajectory) and of the
   // row itself (where not).
   std::byte* state(size_t i, int64_t row, int64_t loop_steps, int64_t row_steps) const;
@@ -77,8 +80,11 @@ class RecurrentPiece {
   std::byte* scratch_;
   int64_t first_, count_;
   int64_t s_ = 0, t_ = 0;  // the step, and its time
-  int64_t begin_[kMostRows] = {}, end_[kMostRows] = {};
-  int64_t active_[kMostRows] = {};
+  // Where row 0 of the first states lies before and after it, where that is the same for all rows.
+  static constexpr size_t kStatesAtHand = 4;
+  std::byte *now_[kStatesAtHand], *next_[kStatesAtHand];
+  int64_t begin_[kMostRows], end_[kMostRows];  // of each row
+  int64_t active_[kMostRows];                  // the rows that run at the step
   int64_t active_count_ = 0;
 };
 
