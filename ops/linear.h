@@ -18,4 +18,9 @@ struct MatmulOptions {
 template <Operable V>
 V matmul(V a, std::type_identity_t<V> b, MatmulOptions options = {}, Site at = Site::here());
 
+/// y[K,N] = the sum over the steps t and rows i with begin_i <= t < end_i of a[t,i,:]^T b[t,i,:].
+/// a: [T,B,K], b: [T,B,N]; begin and end: [B]:int, absent = 0 and T. Other steps are not read.
+/// Errors: product_over_time.ARGUMENT.rank, .dim, .dtype.
+Var product_over_time(const Var& a, const Var& b, const Var& begin = {}, const Var& end = {});
+
 }  // namespace rondo

@@ -49,6 +49,10 @@ bool is_sum_of_rows(const Graph& body, Value v);
 Vars close_body(Graph outer, Subgraph s, Vars operands, const Var& begin, const Var& end,
                 Attributes attributes, CallOptions options);
 
+// y [T,B,...], but 0 outside of the windows, whatever stands there: padding is selected away, never
+// multiplied away.
+Var in_windows(const Var& y, const Var& begin, const Var& end);
+
 // A recurrence taken apart: operands by role, and a body whose inputs are in the same order.
 struct Parts {
   Vars states, xs, per_row, shared;

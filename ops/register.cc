@@ -35,7 +35,8 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Shapes", register_ranges},
                                 {"Random numbers", register_random},
                                 {"Arithmetic and functions", register_elementwise},
-                                {"Made by the optimizer", register_fused}};
+                                {"Made by the optimizer", register_fused},
+                                {"Made by the optimizer", register_product_over_time}};
 
 }  // namespace
 

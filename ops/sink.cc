@@ -102,10 +102,13 @@ class Sinker {
     return [index](const Vars& results) { return results[index]; };
   }
 
-  static Var rows_of(const Var& x) {
-    Shape s{x.dim(0) * x.dim(1)};
-    s.insert(s.end(), x.shape().begin() + 2, x.shape().end());
-    return reshape(x, s);
+  // The same where padding is not read: an input over time as it is.
+  Build in_product(Value v) {
+    for (size_t i = 0; i < parts_.xs.size(); ++i) {
+      if (parts_.body.inputs[parts_.first_x() + i] == v)
+        return [x = parts_.xs[i]](const Vars&) { return x; };
+    }
+    return lift(v);
   }
 
   std::optional<Build> after_y(Value v) {
@@ -114,21 +117,10 @@ class Sinker {
     if (n.attributes.flag("transpose_a") || w == shared_.end() || !per_row(n.inputs[0]) ||
         body().type(n.inputs[0]).shape.size() != 2)
       return std::nullopt;
-    return [this, u = lift(n.inputs[0]), w = w->second, tb = n.attributes.flag("transpose_b")](
-               const Vars& r) { return masked(matmul(u(r), w, {.transpose_b = tb})); };
-  }
-
-  // 0 outside the windows, whatever w holds: padding is selected away, never multiplied away.
-  Var masked(const Var& y) const {
-    Var inside;
-    for (const bool first : {true, false}) {
-      const Var& bound = first ? parts_.begin : parts_.end;
-      if (!bound) continue;
-      const Var t = iota(y.graph(), bound.dtype(), {y.dim(0), y.dim(1)}, 0);
-      const Var half = first ? greater_equal(t, bound) : less(t, bound);
-      inside = inside ? logical_and(inside, half) : half;
-    }
-    return inside ? where(expand_dims(inside, 2), y, 0) : y;
+    return [this, u = lift(n.inputs[0]), w = w->second,
+            tb = n.attributes.flag("transpose_b")](const Vars& r) {
+      return in_windows(matmul(u(r), w, {.transpose_b = tb}), parts_.begin, parts_.end);
+    };
   }
 
   // Linear ops that commute with a sum over time, when each of their operands can be summed after
@@ -174,8 +166,8 @@ class Sinker {
   Build build_after_sum(Value v) {
     const Node& n = body().node(v.node);
     if (n.op->name == "matmul") {
-      return [a = lift(n.inputs[0]), b = lift(n.inputs[1])](const Vars& r) {
-        return matmul(rows_of(a(r)), rows_of(b(r)), {.transpose_a = true});
+      return [this, a = in_product(n.inputs[0]), b = in_product(n.inputs[1])](const Vars& r) {
+        return product_over_time(a(r), b(r), parts_.begin, parts_.end);
       };
     }
     if (n.op->name == "sum") {

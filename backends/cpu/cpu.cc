@@ -21,9 +21,10 @@ namespace {
 class Cpu final : public Backend {
  public:
   Cpu() {
-    for (const auto add : {add_elementwise, add_fused, add_matmul_onednn, add_matmul_eigen,
-                           add_matmul_packed, add_reduce, add_order, add_shape, add_arrange,
-                           add_index, add_nn, add_random, add_patches, add_recurrent})
+    for (const auto add :
+         {add_elementwise, add_fused, add_matmul_onednn, add_matmul_eigen, add_matmul_packed,
+          add_product_over_time, add_reduce, add_order, add_shape, add_arrange, add_index, add_nn,
+          add_random, add_patches, add_recurrent})
       add(rows_);
   }
   std::string_view name() const override { return "cpu"; }

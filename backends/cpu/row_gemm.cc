@@ -84,6 +84,24 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
   }
 }
 
+template <class T>
+void pack_rows(const void* const* rows, int64_t column, int64_t k, int64_t n, void* packed) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t block = block_columns<T>();
+  for (int64_t i = 0; i < k; ++i) {
+    const T* const row = static_cast<const T*>(rows[i]) + column;
+    for (int64_t b = 0; b < n; b += block) {
+      T* const to = static_cast<T*>(packed) + b * k + i * block;
+      const int64_t columns = std::min(block, n - b);
+      int64_t j = 0;
+      for (; j + lanes <= columns; j += lanes) hn::Store(hn::LoadU(d, row + b + j), d, to + j);
+      for (; j < columns; ++j) to[j] = row[b + j];
+      for (; j < block; ++j) to[j] = 0;
+    }
+  }
+}
+
 template <class D>
 HWY_INLINE hn::Vec<D> load_some(D d, const hn::TFromD<D>* from, int64_t count) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -93,7 +111,7 @@ HWY_INLINE hn::Vec<D> load_some(D d, const hn::TFromD<D>* from, int64_t count) {
 
 // R rows by S blocks of columns, which lie one panel apart. Its small loops must be unrolled, or
 // the sums are kept in memory: a quarter of the speed.
-template <class T, int64_t R, int64_t S>
+template <class T, bool kByDepth, int64_t R, int64_t S>
 HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w, int64_t first,
                      int64_t n) {
   constexpr int64_t kWide = S * kVectors;
@@ -102,7 +120,8 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
   const int64_t panel = kVectors * lanes * k;
   const T* rows[R];
 #pragma GCC unroll 8
-  for (int64_t r = 0; r < R; ++r) rows[r] = static_cast<const T*>(g.a[first_row + r]);
+  for (int64_t r = 0; r < R; ++r)
+    rows[r] = kByDepth ? nullptr : static_cast<const T*>(g.a[first_row + r]);
   hn::Vec<decltype(d)> sum[R][kWide];
 #pragma GCC unroll 16
   for (int64_t v = 0; v < kWide; ++v) {
@@ -122,9 +141,11 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
 #pragma GCC unroll 16
     for (int64_t v = 0; v < kWide; ++v)
       column[v] = hn::Load(d, w + v / kVectors * panel + v % kVectors * lanes);
+    const T* const together =
+        kByDepth ? static_cast<const T*>(g.a_of_k[i]) + g.a_first + first_row : nullptr;
 #pragma GCC unroll 8
     for (int64_t r = 0; r < R; ++r) {
-      const auto x = hn::Set(d, rows[r][at]);
+      const auto x = hn::Set(d, kByDepth ? together[r] : rows[r][at]);
 #pragma GCC unroll 16
       for (int64_t v = 0; v < kWide; ++v) sum[r][v] = hn::MulAdd(x, column[v], sum[r][v]);
     }
@@ -144,7 +165,7 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
   }
 }
 
-template <class T>
+template <class T, bool kByDepth>
 struct Tiles {
   const GemmRows& g;
   int64_t k, n;
@@ -152,14 +173,16 @@ struct Tiles {
 
   template <int64_t R, int64_t S>
   HWY_INLINE void tile(int64_t first_row, int64_t first) const {
-    cpu::HWY_NAMESPACE::tile<T, R, S>(g, first_row, k, packed + first * k, first, n);
+    cpu::HWY_NAMESPACE::tile<T, kByDepth, R, S>(g, first_row, k, packed + first * k, first, n);
   }
 };
 
 template <class T>
 void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
-  for_tiles(Tiles<T>{g, k, n, static_cast<const T*>(packed)}, g.rows, n, block_columns<T>(),
-            g.backwards);
+  const auto* const w = static_cast<const T*>(packed);
+  if (g.a_of_k != nullptr)
+    return for_tiles(Tiles<T, true>{g, k, n, w}, g.rows, n, block_columns<T>(), g.backwards);
+  for_tiles(Tiles<T, false>{g, k, n, w}, g.rows, n, block_columns<T>(), g.backwards);
 }
 
 template <class T>
@@ -171,8 +194,9 @@ size_t no_scratch(int64_t, int64_t) { return 0; }
 
 template <class T>
 const RowGemm* gemm_of() {
-  static const RowGemm g{Precision::full, block_columns<T>(), packed_bytes<T>, pack<T>,
-                         run<T>,          no_scratch};
+  static const RowGemm g{Precision::full, block_columns<T>(), packed_bytes<T>,
+                         pack<T>,         pack_rows<T>,       run<T>,
+                         no_scratch};
   return &g;
 }
 const RowGemm* f32_gemm() { return gemm_of<float>(); }

@@ -23,6 +23,10 @@ struct GemmRows {
   int64_t rows;
   void* scratch = nullptr;  ///< as much as the code asks for, 64-byte aligned
   bool backwards = false;   ///< reads the last columns of W first: no bits depend on it
+  /// Instead of `a`, for f32 and f64: [k], where the elements of all rows follow each other, and
+  /// which of them is the first row's.
+  const void* const* a_of_k = nullptr;
+  int64_t a_first = 0;
 };
 
 /// The code of one instruction set for f32 or f64, or for f32 with weights in fewer bits.
@@ -34,6 +38,8 @@ struct RowGemm {
   /// Packs w [k,n] (or, when transposed, w [n,k]), whose rows lie `stride` elements apart, into
   /// packed_bytes(k, n) of 64-byte aligned memory.
   void (*pack)(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, void* packed);
+  /// The same of rows that lie anywhere, from `column` on; null where there is no `a_of_k`.
+  void (*pack_rows)(const void* const* rows, int64_t column, int64_t k, int64_t n, void* packed);
   /// y[i][0..n) = c[i][0..n) + bias[0..n) + a[i][0..k) W for each i < rows. y may be c.
   void (*run)(const GemmRows& rows, int64_t k, const void* packed, int64_t n);
   /// What a run of so many rows needs.

@@ -272,7 +272,8 @@ void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
 
 template <class K>
 const RowGemm* gemm_of(Precision p) {
-  static const RowGemm g{p, block_columns(), packed_bytes<K>, pack<K>, run<K>, scratch_bytes<K>};
+  static const RowGemm g{p,       block_columns(), packed_bytes<K>, pack<K>,
+                         nullptr, run<K>,          scratch_bytes<K>};
   return &g;
 }
 const RowGemm* bf16_gemm() { return gemm_of<Bf16>(Precision::bf16); }

@@ -15,6 +15,7 @@ void add_fused(std::vector<Kernel>& rows);
 void add_matmul_onednn(std::vector<Kernel>& rows);
 void add_matmul_eigen(std::vector<Kernel>& rows);
 void add_matmul_packed(std::vector<Kernel>& rows);
+void add_product_over_time(std::vector<Kernel>& rows);
 void add_reduce(std::vector<Kernel>& rows);
 void add_order(std::vector<Kernel>& rows);
 void add_shape(std::vector<Kernel>& rows);

@@ -35,8 +35,34 @@ void matmul(const KernelArgs& args) {
   });
 }
 
+int64_t bound_of(const View& v, int64_t row, int64_t absent) {
+  return v ? integer_at(v, row) : absent;
+}
+
+void product_over_time(const KernelArgs& args) {
+  const View &a = args.in[0], &b = args.in[1], &y = args.out[0];
+  const int64_t steps = a.dims()[0], rows = a.dims()[1], k_end = a.dims()[2], n = b.dims()[2];
+  for_float(a.type->dtype, [&]<class T>() {
+    for (int64_t k = 0; k < k_end; ++k) {
+      for (int64_t j = 0; j < n; ++j) {
+        double total = 0;
+        for (int64_t t = 0; t < steps; ++t) {
+          for (int64_t i = 0; i < rows; ++i) {
+            if (t < bound_of(args.in[2], i, 0) || t >= bound_of(args.in[3], i, steps)) continue;
+            const int64_t row = t * rows + i;
+            total += double{a.as<T>()[row * k_end + k]} * double{b.as<T>()[row * n + j]};
+          }
+        }
+        y.as<T>()[k * n + j] = static_cast<T>(total);
+      }
+    }
+  });
+}
+
 }  // namespace
 
-std::vector<Kernel> linear_kernels() { return {row("matmul", no_halves, matmul)}; }
+std::vector<Kernel> linear_kernels() {
+  return {row("matmul", no_halves, matmul), row("product_over_time", no_halves, product_over_time)};
+}
 
 }  // namespace rondo::reference
