@@ -26,6 +26,7 @@ Var product_over_time(const Var& a, const Var& b, const Var& begin, const Var& e
 }
 
 void register_product_over_time(OpRegistry& r) {
+  const Sample::Input none{{}, 0, 0, f64, {}, true};
   r.add(
       {.name = "product_over_time",
        .sig = "a[T,B,K], b[T,B,N], begin[B]:int?!, end[B]:int?! -> y[K,N]",
@@ -34,13 +35,9 @@ void register_product_over_time(OpRegistry& r) {
 Other steps are not read, and cost nothing. Plans are made of such nodes (the pass sink); a program has no need to write one.)",
        .source = "the same equations as the loop's",
        .example = R"(Graph g;
-Var x = g.placeholder("x", f32, {"T", "B", 6}), h0 = g.placeholder("h0", f32, {"B", 4});
-Var w = g.variable("w", init::glorot_uniform(g, {6, 4}, 6, 4));
-auto r = recurrence({.states = {h0}, .xs = {x}}, [&](const Vars& s, const Vars& xs, const Vars&) -> RecurrenceStep {
-  return {.states = {tanh(s[0] + matmul(xs[0], w))}};
-});
-Vars d = gradients(sum(r.finals[0]), {w});
-std::string how = Session(g).explain(d, {{"T", 9}, {"B", 2}});  // its last step, by cpu.product_over_time)",
+Var x = g.placeholder("x", f32, {"T", "B", 6}), dz = g.placeholder("dz", f32, {"T", "B", 4});
+Var lengths = g.placeholder("lengths", i32, {"B"});
+Var dw = product_over_time(x, dz, {}, lengths);  // dw: [6,4])",
        .vjp = [](const Call& c, const Vars& g, GradContext& context) -> Vars {
          Vars d(4);
          const auto half = [&](const Var& x, bool transposed) {
@@ -51,11 +48,11 @@ std::string how = Session(g).explain(d, {{"T", 9}, {"B", 2}});  // its last step
          if (context.wants(1)) d[1] = half(c.in(0), false);
          return d;
        },
-       .samples = {{{{{3, 2, 4}}, {{3, 2, 5}}}},
+       .samples = {{{{{3, 2, 4}}, {{3, 2, 5}}, none, none}},
                    {{{{4, 3, 2}}, {{4, 3, 2}}, {{3}, 0, 3, i32}, {{3}, 1, 5, i32}}},
-                   {{{{4, 3, 2}}, {{4, 3, 2}}, {{}, 0, 0, f64, {}, true}, {{3}, 0, 5, i64}}},
-                   {{{{0, 2, 3}}, {{0, 2, 4}}}},
-                   {{{{2, 0, 3}}, {{2, 0, 4}}}}}});
+                   {{{{4, 3, 2}}, {{4, 3, 2}}, none, {{3}, 0, 5, i64}}},
+                   {{{{0, 2, 3}}, {{0, 2, 4}}, none, none}},
+                   {{{{2, 0, 3}}, {{2, 0, 4}}, none, none}}}});
 }
 
 }  // namespace rondo

@@ -132,7 +132,8 @@ std::multiset<std::string> recurrences(const std::string& explained) {
   while ((at = explained.find("  recurrence", at)) != std::string::npos) {
     const std::string chosen = line(at);
     const size_t number = explained.find("step #", at);
-    r.insert(chosen.substr(2, chosen.find("  ", 16) - 2) + " " + line(number));
+    const size_t kernel = chosen.find("cpu.");
+    r.insert(chosen.substr(kernel, chosen.find("  ", kernel) - kernel) + " " + line(number));
     at = number;
   }
   return r;

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from .common import COMPOSED, draw
+from .common import COMPOSED, draw, given
 
 
 def einsums(case):
@@ -44,9 +44,33 @@ def bilinears(case):
         case("bilinear", label, inputs, {}, F.bilinear, tolerance=COMPOSED)
 
 
+def sums_over_time(a, b, begin, end):
+    steps = torch.arange(a.shape[0])[:, None]
+    inside = torch.ones(a.shape[:2], dtype=torch.bool)
+    if begin is not None:
+        inside &= steps >= begin
+    if end is not None:
+        inside &= steps < end
+    return torch.einsum("tbk,tbn->kn", a * inside[..., None], b)
+
+
+def products_over_time(case):
+    for label, t, b, k, n, begin, end in (
+        ("all_steps", 5, 3, 4, 2, None, None),
+        ("windows", 6, 4, 3, 5, [0, 2, 5, 6], [6, 4, 5, 6]),
+        ("lengths", 4, 3, 2, 2, None, [4, 0, 1]),
+        ("one", 1, 1, 1, 1, None, None),
+        ("no_steps", 0, 2, 3, 4, None, None),
+    ):
+        rows = lambda v: None if v is None else given(v, torch.int32)
+        inputs = {"a": draw(t, b, k), "b": draw(t, b, n), "begin": rows(begin), "end": rows(end)}
+        case("product_over_time", label, inputs, {}, sums_over_time, tolerance=COMPOSED)
+
+
 def add(case):
     einsums(case)
     bilinears(case)
+    products_over_time(case)
     for ta in (False, True):
         for tb in (False, True):
             config = {"transpose_a": ta, "transpose_b": tb}
