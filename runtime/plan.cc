@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <numeric>
 
 #include <rondo/graph/checked.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/runtime/choose.h>
 #include <rondo/runtime/half.h>
+#include <rondo/runtime/plan_outline.h>
 #include <rondo/runtime/recurrence_steps.h>
 
 namespace rondo {
@@ -17,35 +17,36 @@ namespace {
 
 constexpr size_t kBoundPlansKept = 64;
 
-bool is_leaf(const Node& n) { return n.op == &placeholder_op() || n.op == &variable_op(); }
-
-Attributes bind_attributes(const Attributes& a, const Binding& binding) {
-  Attributes r = a;
-  for (const auto& [name, value] : a.items()) {
-    const auto* shape = value.get<Shape>();
-    if (shape == nullptr || shape->empty()) continue;
-    Shape bound;
-    for (const Dim& d : *shape) bound.push_back(d.bind(binding));
-    r.set(name, bound);
-  }
-  return r;
+// The node's attributes under the binding; `bound` holds them where they are others.
+const Attributes& attributes_of(const Node& n, const Binding& binding,
+                                std::unique_ptr<const Attributes>& bound) {
+  bound = bind_attributes(n.attributes, binding);
+  return bound != nullptr ? *bound : n.attributes;
 }
 
 }  // namespace
 
 struct BoundPlan::Step {
-  Step(const Node& n, Attributes a) : attributes(std::move(a)), call{n, attributes, {}, {}} {}
+  Step(const PlanOutline::Step& o, std::shared_ptr<const ReadyCall> r)
+      : ready(std::move(r)),
+        call(ready->call),
+        prepared(ready->prepared.get()),
+        in(o.in),
+        out(o.out),
+        first_view(o.first_view) {}
 
-  Attributes attributes;
-  KernelCall call;
-  std::string kernel, note;
-  std::unique_ptr<PreparedKernel> prepared;
-  std::vector<int64_t> in, out;  // values; -1 absent
-  size_t workspace = 0;          // offset in the arena
-  std::vector<size_t> packed;    // offsets in the arena
+  std::shared_ptr<const ReadyCall> ready;  // shared with other bindings, where it is fixed
+  const KernelCall& call;
+  const PreparedKernel* prepared;
+  std::span<const int64_t> in, out;  // values; -1 absent
+  size_t workspace = 0;              // offset in the arena
+  std::vector<size_t> packed;        // offsets in the arena
   size_t first_packing = 0;
   size_t first_view = 0;
 };
+
+Plan::Plan() = default;
+Plan::~Plan() = default;
 
 std::shared_ptr<const Plan> Plan::compile(const Subgraph& unit, const CompileOptions& options) {
   std::vector<PassReport> report;
@@ -79,6 +80,7 @@ std::shared_ptr<Plan> Plan::make(Subgraph unit, const CompileOptions& options,
     p->bodies_[static_cast<size_t>(id)] = of_optimized(fuse(*n.body, p->options_), p->options_);
   }
   p->options_.memory_budget = options.memory_budget;
+  p->outline_ = std::make_unique<const PlanOutline>(*p);
   return p;
 }
 
@@ -91,8 +93,8 @@ void Plan::check_undecided(const Binding& binding) const {
       in.push_back(v ? asked_.graph.type(v) : ValueType{f32, {}, false});
       if (v) in.back().shape = to_shape(rondo::bind(in.back().shape, binding));
     }
-    infer_call(*n.op, bind_attributes(n.attributes, binding), in, n.name, n.site, n.body.get(),
-               nullptr);
+    std::unique_ptr<const Attributes> bound;
+    infer_call(*n.op, attributes_of(n, binding, bound), in, n.name, n.site, n.body.get(), nullptr);
   }
 }
 
@@ -107,198 +109,143 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
     const auto holder = std::make_shared<Holder>(Holder{shared_from_this(), b});
     return std::shared_ptr<const BoundPlan>(holder, b.get());
   };
-  {
-    const std::lock_guard lock(mutex_);
+  // To be held under the lock.
+  const auto find = [&]() -> std::shared_ptr<const BoundPlan> {
     const auto it = std::find_if(bound_.begin(), bound_.end(),
                                  [&](const auto& b) { return b.first == binding; });
-    if (it != bound_.end()) {
-      std::rotate(it, it + 1, bound_.end());
-      return hand_out(bound_.back().second);
-    }
+    if (it == bound_.end()) return nullptr;
+    std::rotate(it, it + 1, bound_.end());
+    return bound_.back().second;
+  };
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = find()) return hand_out(known);
   }
   check_undecided(binding);
-  auto made = std::make_shared<BoundPlan>(*this, binding);
+  auto made = std::make_shared<const BoundPlan>(*this, binding);
+  std::shared_ptr<const BoundPlan> let_go;  // after the lock
   const std::lock_guard lock(mutex_);
-  if (bound_.size() == kBoundPlansKept) bound_.erase(bound_.begin());
+  if (const auto known = find()) return hand_out(known);  // another thread's
+  if (bound_.size() == kBoundPlansKept) {
+    let_go = std::move(bound_.front().second);
+    bound_.erase(bound_.begin());
+  }
   bound_.emplace_back(binding, made);
   return hand_out(made);
 }
 
 BoundPlan::BoundPlan(const Plan& plan, Binding binding)
-    : plan_(plan), binding_(std::move(binding)) {
+    : plan_(plan),
+      outline_(*plan.outline_),
+      binding_(std::move(binding)),
+      places_(outline_.places) {
   infer_types();
-  place_values();
   choose_kernels();
   plan_memory();
-  list_views();
   list_packings();
 }
 BoundPlan::~BoundPlan() = default;
 
-namespace {
-
-// No memory holds more. Kernels count elements, steps of work and bytes without looking for
-// overflow, and may: of values that are no larger, whatever axes of length 0 hide.
-constexpr int64_t kLargestValue = int64_t{1} << 42;
-
-void check_size(const Node& n, const TensorType& t) {
-  int64_t bytes = static_cast<int64_t>(size_of(t.dtype));
-  for (const int64_t d : t.dims) {
-    if (d > 1 && __builtin_mul_overflow(bytes, d, &bytes)) bytes = INT64_MAX;
-    if (bytes > kLargestValue)
-      fail(Fault::kArgument, "plan.value.size", "[", title_of(n), "] a value is ", t.dtype,
-           to_string(t.dims), ", but none may have more than ", kLargestValue, " bytes");
-  }
-}
-
-}  // namespace
-
 void BoundPlan::infer_types() {
-  const Graph& g = plan_.unit().graph;
-  for (int32_t i = 0; i < g.size(); ++i) {
-    const Node& n = g.node(i);
-    first_.push_back(places_.size());
-    for (const ValueType& t : n.outputs) {
-      Place p;
-      p.type = {t.dtype, {}, t.present};
-      places_.push_back(std::move(p));
+  sized_types_.reserve(outline_.sized);  // places point at them
+  for (const Node* n : outline_.late) {
+    for (size_t k = 0; k < n->outputs.size(); ++k) {
+      const size_t v = outline_.index({n->id, 0}) + k;
+      if (!outline_.is_sized[v]) continue;
+      const ValueType& given = n->outputs[k];
+      const TensorType& t =
+          sized_types_.emplace_back(given.dtype, rondo::bind(given.shape, binding_));
+      places_[v].type = &t;
+      if (is_too_large(t))
+        fail(Fault::kArgument, "plan.value.size", "[", title_of(*n), "] a value is ", t.dtype,
+             to_string(t.dims), ", but none may have more than ", kLargestValue, " bytes");
     }
+    if (n->check_at_bind) check_undecided(*n);
   }
-  used_.resize(places_.size());
-  lies_in_.assign(places_.size(), kItself);
-  const std::vector<int32_t> live = live_nodes(plan_.unit());
-  for (const int32_t i : live) {
-    const Node& n = g.node(i);
-    for (size_t k = 0; k < n.outputs.size(); ++k) {
-      if (!n.outputs[k].present) continue;
-      TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
-      t.dims = rondo::bind(n.outputs[k].shape, binding_);
-      check_size(n, t);
-    }
-    for (const Value v : n.inputs) {
-      if (v) used_[index(v)] = true;
-    }
-    if (!n.check_at_bind) continue;
-    // An equality that could not be decided: the op's own rules speak once more, on numbers.
-    std::vector<ValueType> in;
-    for (const Value v : n.inputs) {
-      if (!v) {
-        in.push_back({f32, {}, false});
-      } else {
-        const TensorType& t = places_[index(v)].type;
-        in.push_back({t.dtype, to_shape(t.dims), true});
-      }
-    }
-    const Attributes bound = bind_attributes(n.attributes, binding_);
-    const std::vector<ValueType> out =
-        infer_call(*n.op, bound, in, n.name, n.site, n.body.get(), nullptr);
-    if (n.body) {
-      check_body(n, in, binding_);
-      continue;  // its results may name its own symbols
-    }
-    for (size_t k = 0; k < out.size(); ++k) {
-      const TensorType& t = places_[first_[static_cast<size_t>(i)] + k].type;
-      if (out[k].present && out[k].shape != to_shape(t.dims)) {
-        fail(Fault::kArgument, n.op->name + ".shape.bind", "[", title_of(n), "] gives ",
-             to_string(out[k].shape), " under these values, the graph said ",
-             to_string(n.outputs[k].shape), " = ", to_string(t.dims));
-      }
-    }
-  }
+  const Subgraph& unit = plan_.unit();
+  input_types_.reserve(unit.inputs.size());
+  for (const Value v : unit.inputs) input_types_.push_back(*places_[outline_.index(v)].type);
+  output_types_.reserve(unit.outputs.size());
+  for (const Value v : unit.outputs)
+    output_types_.push_back(v ? *places_[outline_.index(v)].type : TensorType{f32, {}, false});
 }
 
-void BoundPlan::place_values() {
-  const Subgraph& unit = plan_.unit();
-  for (size_t i = 0; i < unit.inputs.size(); ++i) {
-    Place& p = places_[index(unit.inputs[i])];
-    p.home = Home::kInput;
-    p.at = i;
-    // An input that nothing needs was never bound above.
-    const ValueType& t = unit.graph.type(unit.inputs[i]);
-    if (p.type.dims.size() != t.shape.size()) p.type.dims = rondo::bind(t.shape, binding_);
-    input_types_.push_back(p.type);
-  }
-  for (const int32_t id : live_nodes(unit)) {
-    const Node& n = unit.graph.node(id);
-    if (n.op != &constant_op()) continue;
-    Place& p = places_[index({id, 0})];
-    p.home = Home::kConstant;
-    p.constant = n.attributes.tensor("value");
-  }
-  for (size_t o = 0; o < unit.outputs.size(); ++o) {
-    if (!unit.outputs[o]) {
-      output_types_.push_back({f32, {}, false});
-      continue;
-    }
-    const size_t v = index(unit.outputs[o]);
-    Place& p = places_[v];
-    output_types_.push_back(p.type);
-    used_[v] = true;
-    if (p.home == Home::kNone) {
-      p.home = Home::kOutput;
-      p.at = o;
+// An equality that could not be decided: the op's own rules speak once more, on numbers.
+void BoundPlan::check_undecided(const Node& n) const {
+  std::vector<ValueType> in;
+  for (const Value v : n.inputs) {
+    if (!v) {
+      in.push_back({f32, {}, false});
     } else {
-      copies_.push_back({v, o});
+      const TensorType& t = *places_[outline_.index(v)].type;
+      in.push_back({t.dtype, to_shape(t.dims), true});
+    }
+  }
+  std::unique_ptr<const Attributes> bound;
+  const std::vector<ValueType> out = infer_call(*n.op, attributes_of(n, binding_, bound), in,
+                                                n.name, n.site, n.body.get(), nullptr);
+  if (n.body) return check_body(n, in, binding_);  // its results may name its own symbols
+  for (size_t k = 0; k < out.size(); ++k) {
+    const TensorType& t = *places_[outline_.index({n.id, 0}) + k].type;
+    if (out[k].present && out[k].shape != to_shape(t.dims)) {
+      fail(Fault::kArgument, n.op->name + ".shape.bind", "[", title_of(n), "] gives ",
+           to_string(out[k].shape), " under these values, the graph said ",
+           to_string(n.outputs[k].shape), " = ", to_string(t.dims));
     }
   }
 }
 
 void BoundPlan::choose_kernels() {
-  const Subgraph& unit = plan_.unit();
-  const CompileOptions& options = plan_.options();
-  size_t views = 0;
-  for (const int32_t id : live_nodes(unit)) {
-    const Node& n = unit.graph.node(id);
-    if (is_leaf(n) || n.op == &constant_op()) continue;
-    if (n.op->name == "reshape" && options.optimize && options.kernel.empty()) {
-      const size_t v = index({id, 0});
-      if (places_[v].home == Home::kNone) {  // the same bytes, where they lie
-        lies_in_[v] = root(index(n.inputs[0]));
-        continue;
-      }
-    }
-    auto s = std::make_unique<Step>(n, bind_attributes(n.attributes, binding_));
-    s->call.precision = options.precision;
-    for (const Value v : n.inputs) {
-      s->in.push_back(v ? static_cast<int64_t>(root(index(v))) : -1);
-      s->call.in.push_back(v ? places_[index(v)].type : TensorType{f32, {}, false});
-    }
-    for (size_t k = 0; k < n.outputs.size(); ++k) {
-      const size_t v = first_[static_cast<size_t>(id)] + k;
-      Place& p = places_[v];
-      if (n.outputs[k].present && used_[v] && p.home == Home::kNone) p.home = Home::kArena;
-      const bool wanted = n.outputs[k].present && used_[v];
-      s->out.push_back(wanted ? static_cast<int64_t>(v) : -1);
-      s->call.out.push_back(p.type);
-      s->call.out.back().present = wanted;
-    }
-    const bool in_steps = n.op->name == "recurrence" && options.kernel == kRecurrenceSteps;
-    if (const Kernel* k = in_steps ? nullptr : choose(s->call, options)) {
-      s->kernel = k->name;
-      s->note = k->note;
-      s->prepared = k->prepare(s->call);
-    } else if (n.body != nullptr && n.op->name == "recurrence") {
-      s->kernel = kRecurrenceSteps;
-      s->note = "step by step from the body's own plan";
-      s->prepared = make_recurrence_steps(s->call, *plan_.body_of(id), binding_);
-    } else if (auto half = prepare_in_f32(
-                   s->call, [&](const KernelCall& c) { return choose(c, options); })) {
-      s->kernel = half->kernel;
-      s->note = "in f32, operands and results converted";
-      s->prepared = std::move(half->prepared);
-    } else {
-      std::string types;
-      for (const TensorType& t : s->call.in)
-        types +=
-            cat(types.empty() ? "" : ", ", t.present ? cat(t.dtype, to_string(t.dims)) : "none");
-      fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", title_of(n),
-           "] no kernel of backend '", options.backend, "' supports operands (", types, ")",
-           options.one_step ? " without allocating, as a stream needs it" : "");
-    }
-    s->first_view = views;
-    views += s->in.size() + s->out.size();
-    steps_.push_back(std::move(s));
+  steps_.reserve(outline_.steps.size());
+  view_types_.reserve(outline_.views);
+  for (size_t i = 0; i < outline_.steps.size(); ++i) {
+    const PlanOutline::Step& o = *outline_.steps[i];
+    const auto make = [&] { return ready(i); };
+    const Step& s = steps_.emplace_back(o, o.fixed ? o.memo.get<ReadyCall>(make) : make());
+    for (const TensorType& t : s.call.in) view_types_.push_back(&t);
+    for (const TensorType& t : s.call.out) view_types_.push_back(&t);
   }
+}
+
+std::shared_ptr<const ReadyCall> BoundPlan::ready(size_t i) const {
+  const PlanOutline::Step& step = *outline_.steps[i];
+  const Node& n = *step.node;
+  const CompileOptions& options = plan_.options();
+  auto r = std::make_shared<ReadyCall>(n, binding_);
+  KernelCall& call = r->call;
+  call.precision = options.precision;
+  call.memo = &step.memo;
+  call.in.reserve(n.inputs.size());
+  for (const Value v : n.inputs)
+    call.in.push_back(v ? *places_[outline_.index(v)].type : TensorType{f32, {}, false});
+  call.out.reserve(n.outputs.size());
+  for (size_t k = 0; k < n.outputs.size(); ++k) {
+    call.out.push_back(*places_[outline_.index({n.id, 0}) + k].type);
+    call.out.back().present = step.out[k] >= 0;
+  }
+  const bool in_steps = n.op->name == "recurrence" && options.kernel == kRecurrenceSteps;
+  if (const Kernel* k = in_steps ? nullptr : choose(call, options)) {
+    r->kernel = k->name;
+    r->note = k->note;
+    r->prepared = k->prepare(call);
+  } else if (n.body != nullptr && n.op->name == "recurrence") {
+    r->kernel = kRecurrenceSteps;
+    r->note = "step by step from the body's own plan";
+    r->prepared = make_recurrence_steps(call, *plan_.body_of(n.id), binding_);
+  } else if (auto half =
+                 prepare_in_f32(call, [&](const KernelCall& c) { return choose(c, options); })) {
+    r->kernel = half->kernel;
+    r->note = "in f32, operands and results converted";
+    r->prepared = std::move(half->prepared);
+  } else {
+    std::string types;
+    for (const TensorType& t : call.in)
+      types += cat(types.empty() ? "" : ", ", t.present ? cat(t.dtype, to_string(t.dims)) : "none");
+    fail(Fault::kUnsupported, n.op->name + ".kernel.missing", "[", title_of(n),
+         "] no kernel of backend '", options.backend, "' supports operands (", types, ")",
+         options.one_step ? " without allocating, as a stream needs it" : "");
+  }
+  return r;
 }
 
 // Values live from the step that makes them to the last that reads them; a freed block is used
@@ -306,11 +253,11 @@ void BoundPlan::choose_kernels() {
 void BoundPlan::plan_memory() {
   std::vector<size_t> last(places_.size(), 0);
   for (size_t s = 0; s < steps_.size(); ++s) {
-    for (const int64_t v : steps_[s]->in) {
+    for (const int64_t v : steps_[s].in) {
       if (v >= 0) last[static_cast<size_t>(v)] = s;
     }
   }
-  for (const Copy& c : copies_) last[c.value] = steps_.size();
+  for (const PlanOutline::Copy& c : outline_.copies) last[c.value] = steps_.size();
   std::multimap<size_t, size_t> holes;  // size -> offset
   std::map<size_t, size_t> by_offset;   // the same holes, to join neighbours
   size_t top = 0;
@@ -364,11 +311,11 @@ void BoundPlan::plan_memory() {
   };
   std::vector<std::vector<size_t>> dies(steps_.size() + 1);
   for (size_t s = 0; s < steps_.size(); ++s) {
-    Step& step = *steps_[s];
+    Step& step = steps_[s];
     for (const int64_t v : step.out) {
       if (v < 0 || places_[static_cast<size_t>(v)].home != Home::kArena) continue;
       Place& p = places_[static_cast<size_t>(v)];
-      p.at = take(p.type.bytes());
+      p.at = take(p.type->bytes());
       dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
     }
     const size_t workspace = step.prepared->workspace_bytes();
@@ -377,7 +324,7 @@ void BoundPlan::plan_memory() {
     if (workspace != 0) give_back(step.workspace, workspace);
     for (size_t i = 0; i < step.packed.size(); ++i)
       give_back(step.packed[i], step.prepared->packings()[i].bytes);
-    for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type.bytes());
+    for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type->bytes());
   }
   arena_bytes_ = top;
   const size_t budget = plan_.options().memory_budget;
@@ -390,17 +337,18 @@ void BoundPlan::plan_memory() {
 std::vector<StepInfo> BoundPlan::steps() const {
   std::vector<StepInfo> r;
   for (const auto& s : steps_) {
-    StepInfo i{s->call.node.id,
-               s->call.node.op->name,
-               s->kernel,
-               s->note,
-               why_chosen(s->kernel, s->call, plan_.options()),
-               s->call.out,
+    const std::string kernel(s.ready->kernel);
+    StepInfo i{s.call.node.id,
+               s.call.node.op->name,
+               kernel,
+               std::string(s.ready->note),
+               why_chosen(kernel, s.call, plan_.options()),
+               s.call.out,
                0,
-               s->prepared->workspace_bytes()};
-    if (const std::string how = s->prepared->note(); !how.empty())
+               s.prepared->workspace_bytes()};
+    if (const std::string how = s.prepared->note(); !how.empty())
       i.why = i.why.empty() ? how : cat(how, "; ", i.why);
-    for (const TensorType& t : s->call.out) i.output_bytes += t.present ? t.bytes() : 0;
+    for (const TensorType& t : s.call.out) i.output_bytes += t.present ? t.bytes() : 0;
     r.push_back(std::move(i));
   }
   return r;
@@ -409,7 +357,7 @@ std::vector<StepInfo> BoundPlan::steps() const {
 template <class F>
 bool BoundPlan::any_step(const F& f) const {
   for (const auto& s : steps_) {
-    if (f(*s)) return true;
+    if (f(s)) return true;
   }
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (const auto body = body_of(i); body != nullptr && body->any_step(f)) return true;
@@ -418,7 +366,7 @@ bool BoundPlan::any_step(const F& f) const {
 }
 
 bool BoundPlan::uses_kernel(std::string_view name) const {
-  return any_step([&](const Step& s) { return s.kernel == name; });
+  return any_step([&](const Step& s) { return s.ready->kernel == name; });
 }
 
 std::set<std::string> BoundPlan::ops() const {
@@ -431,18 +379,18 @@ std::set<std::string> BoundPlan::ops() const {
 }
 
 std::shared_ptr<const BoundPlan> BoundPlan::body_of(size_t step) const {
-  const Step& s = *steps_.at(step);
+  const Step& s = steps_.at(step);
   const Plan* body = plan_.body_of(s.call.node.id);
-  if (body == nullptr || s.kernel != kRecurrenceSteps) return nullptr;
+  if (body == nullptr || s.ready->kernel != kRecurrenceSteps) return nullptr;
   Binding b = binding_;
-  b[s.attributes.text("row_symbol")] = s.call.dims("extent")[1];
+  b[s.call.attributes.text("row_symbol")] = s.call.dims("extent")[1];
   return body->bind(b);
 }
 
 void BoundPlan::list_packings() {
   size_t n = 0;
   for (size_t s = 0; s < steps_.size(); ++s) {
-    Step& step = *steps_[s];
+    Step& step = steps_[s];
     step.first_packing = n;
     const auto packings = step.prepared->packings();
     for (size_t i = 0; i < packings.size(); ++i, ++n) {
@@ -452,7 +400,7 @@ void BoundPlan::list_packings() {
       if (p.home == Home::kConstant) {
         packed_constants_.back() = allocate_aligned(packings[i].bytes);
         step.prepared->pack(
-            i, {&step.call.in[packings[i].operand], const_cast<std::byte*>(p.constant.raw())},
+            i, {&step.call.in[packings[i].operand], const_cast<std::byte*>(p.constant)},
             packed_constants_.back().get());
       }
       if (p.home == Home::kInput)
@@ -463,31 +411,10 @@ void BoundPlan::list_packings() {
 
 void BoundPlan::pack(const InputPacking& p, const std::byte* input, std::byte* to) const {
   const auto [s, i] = packed_by_[p.index];
-  const Step& step = *steps_[s];
+  const Step& step = steps_[s];
   const View from{&step.call.in[step.prepared->packings()[i].operand],
                   const_cast<std::byte*>(input)};  // NOLINT: never written through
   step.prepared->pack(i, from, to);
-}
-
-void BoundPlan::list_views() {
-  std::vector<int64_t> value_of;  // by view
-  for (const auto& s : steps_) {
-    for (size_t i = 0; i < s->in.size(); ++i) view_types_.push_back(&s->call.in[i]);
-    for (size_t i = 0; i < s->out.size(); ++i) view_types_.push_back(&s->call.out[i]);
-    value_of.insert(value_of.end(), s->in.begin(), s->in.end());
-    value_of.insert(value_of.end(), s->out.begin(), s->out.end());
-  }
-  first_view_of_.assign(places_.size() + 1, 0);
-  for (const int64_t v : value_of) {
-    if (v >= 0) ++first_view_of_[static_cast<size_t>(v) + 1];
-  }
-  std::partial_sum(first_view_of_.begin(), first_view_of_.end(), first_view_of_.begin());
-  view_of_.resize(first_view_of_.back());
-  std::vector<uint32_t> next(first_view_of_.begin(), first_view_of_.end() - 1);
-  for (size_t i = 0; i < value_of.size(); ++i) {
-    if (value_of[i] >= 0)
-      view_of_[next[static_cast<size_t>(value_of[i])]++] = static_cast<uint32_t>(i);
-  }
 }
 
 Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(arena) {
@@ -498,7 +425,7 @@ Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(aren
   packed_.reserve(plan.packed_by_.size());
   is_packed_.resize(plan.packed_by_.size());
   for (const auto& [step, i] : plan.packed_by_)
-    packed_.push_back(arena_ + plan.steps_[step]->packed[i]);
+    packed_.push_back(arena_ + plan.steps_[step].packed[i]);
   for (size_t i = 0; i < packed_.size(); ++i) {
     if (plan.packed_constants_[i] == nullptr) continue;
     packed_[i] = plan.packed_constants_[i].get();
@@ -507,18 +434,19 @@ Frame::Frame(const BoundPlan& plan, std::byte* arena) : plan_(plan), arena_(aren
   for (size_t v = 0; v < plan.places_.size(); ++v) {
     const BoundPlan::Place& p = plan.places_[v];
     if (p.home == BoundPlan::Home::kArena) set(v, arena_ + p.at);
-    if (p.home == BoundPlan::Home::kConstant) set(v, const_cast<std::byte*>(p.constant.raw()));
+    if (p.home == BoundPlan::Home::kConstant) set(v, const_cast<std::byte*>(p.constant));
   }
 }
 
 void Frame::set(size_t value, std::byte* data) {
   data_[value] = data;
-  for (uint32_t i = plan_.first_view_of_[value]; i < plan_.first_view_of_[value + 1]; ++i)
-    views_[plan_.view_of_[i]].data = data;
+  const PlanOutline& o = plan_.outline_;
+  for (uint32_t i = o.first_view_of[value]; i < o.first_view_of[value + 1]; ++i)
+    views_[o.view_of[i]].data = data;
 }
 
 void Frame::set_input(size_t i, const std::byte* data) {
-  set(plan_.index(plan_.plan_.unit().inputs[i]), const_cast<std::byte*>(data));
+  set(plan_.outline_.index(plan_.plan_.unit().inputs[i]), const_cast<std::byte*>(data));
 }
 
 void Frame::set_packed(const InputPacking& p, const std::byte* data) {
@@ -526,41 +454,41 @@ void Frame::set_packed(const InputPacking& p, const std::byte* data) {
   is_packed_[p.index] = data != nullptr;
   packed_[p.index] = data != nullptr
                          ? const_cast<std::byte*>(data)  // NOLINT: never written through
-                         : arena_ + plan_.steps_[step]->packed[i];
+                         : arena_ + plan_.steps_[step].packed[i];
 }
 
 void Frame::set_output(size_t i, std::byte* data) {
   outputs_[i] = data;
   const Value v = plan_.plan_.unit().outputs[i];
   if (!v) return;
-  const BoundPlan::Place& p = plan_.places_[plan_.index(v)];
-  if (p.home == BoundPlan::Home::kOutput && p.at == i) set(plan_.index(v), data);
+  const BoundPlan::Place& p = plan_.places_[plan_.outline_.index(v)];
+  if (p.home == BoundPlan::Home::kOutput && p.at == i) set(plan_.outline_.index(v), data);
 }
 
 void Frame::run(RunContext& context) {
   for (const auto& s : plan_.steps_) {
-    const View* views = views_.data() + s->first_view;
-    std::byte* const* packed = packed_.data() + s->first_packing;
+    const View* views = views_.data() + s.first_view;
+    std::byte* const* packed = packed_.data() + s.first_packing;
     try {
-      for (size_t i = 0; i < s->packed.size(); ++i) {
-        if (!is_packed_[s->first_packing + i])
-          s->prepared->pack(i, views[s->prepared->packings()[i].operand], packed[i]);
+      for (size_t i = 0; i < s.packed.size(); ++i) {
+        if (!is_packed_[s.first_packing + i])
+          s.prepared->pack(i, views[s.prepared->packings()[i].operand], packed[i]);
       }
-      s->prepared->run({s->call,
-                        {views, s->in.size()},
-                        {views + s->in.size(), s->out.size()},
-                        arena_ + s->workspace,
-                        context,
-                        {packed, s->packed.size()}});
+      s.prepared->run({s.call,
+                       {views, s.in.size()},
+                       {views + s.in.size(), s.out.size()},
+                       arena_ + s.workspace,
+                       context,
+                       {packed, s.packed.size()}});
     } catch (const Error& e) {
-      const Site site = s->call.node.site;
+      const Site site = s.call.node.site;
       const std::string text = e.what();
       if (site.file == nullptr || text.find("built at") != std::string::npos) throw;
       throw Error(e.fault(), e.code(), text + built_at(site));
     }
   }
-  for (const BoundPlan::Copy& c : plan_.copies_) {
-    const size_t n = plan_.places_[c.value].type.bytes();
+  for (const PlanOutline::Copy& c : plan_.outline_.copies) {
+    const size_t n = plan_.places_[c.value].type->bytes();
     if (n != 0 && outputs_[c.output] != data_[c.value])
       std::memcpy(outputs_[c.output], data_[c.value], n);
   }
