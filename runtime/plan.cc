@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
-#include <rondo/graph/checked.h>
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/runtime/arena_holes.h>
 #include <rondo/runtime/choose.h>
 #include <rondo/runtime/half.h>
 #include <rondo/runtime/plan_outline.h>
@@ -258,75 +257,25 @@ void BoundPlan::plan_memory() {
     }
   }
   for (const PlanOutline::Copy& c : outline_.copies) last[c.value] = steps_.size();
-  std::multimap<size_t, size_t> holes;  // size -> offset
-  std::map<size_t, size_t> by_offset;   // the same holes, to join neighbours
-  size_t top = 0;
-  const auto take = [&](size_t bytes) {
-    bytes = align_up(std::max<size_t>(bytes, 1));
-    const auto h = holes.lower_bound(bytes);
-    if (h == holes.end()) {
-      const size_t at = top;
-      top =
-          static_cast<size_t>(checked_add(static_cast<int64_t>(top), static_cast<int64_t>(bytes)));
-      return at;
-    }
-    const auto [size, at] = *h;
-    holes.erase(h);
-    by_offset.erase(at);
-    if (size > bytes) {
-      holes.emplace(size - bytes, at + bytes);
-      by_offset.emplace(at + bytes, size - bytes);
-    }
-    return at;
-  };
-  const auto forget = [&](size_t at, size_t size) {
-    for (auto [i, end] = holes.equal_range(size); i != end; ++i) {
-      if (i->second == at) {
-        holes.erase(i);
-        break;
-      }
-    }
-    by_offset.erase(at);
-  };
-  const auto give_back = [&](size_t at, size_t bytes) {
-    bytes = align_up(std::max<size_t>(bytes, 1));
-    auto next = by_offset.lower_bound(at);
-    if (next != by_offset.end() && next->first == at + bytes) {
-      const size_t size = next->second;
-      forget(at + bytes, size);
-      bytes += size;
-    }
-    auto before = by_offset.lower_bound(at);
-    if (before != by_offset.begin()) {
-      --before;
-      if (before->first + before->second == at) {
-        const auto [b, size] = *before;
-        forget(b, size);
-        at = b;
-        bytes += size;
-      }
-    }
-    holes.emplace(bytes, at);
-    by_offset.emplace(at, bytes);
-  };
+  ArenaHoles arena;
   std::vector<std::vector<size_t>> dies(steps_.size() + 1);
   for (size_t s = 0; s < steps_.size(); ++s) {
     Step& step = steps_[s];
     for (const int64_t v : step.out) {
       if (v < 0 || places_[static_cast<size_t>(v)].home != Home::kArena) continue;
       Place& p = places_[static_cast<size_t>(v)];
-      p.at = take(p.type->bytes());
+      p.at = arena.take(p.type->bytes());
       dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
     }
     const size_t workspace = step.prepared->workspace_bytes();
-    if (workspace != 0) step.workspace = take(workspace);
-    for (const Packing& p : step.prepared->packings()) step.packed.push_back(take(p.bytes));
-    if (workspace != 0) give_back(step.workspace, workspace);
+    if (workspace != 0) step.workspace = arena.take(workspace);
+    for (const Packing& p : step.prepared->packings()) step.packed.push_back(arena.take(p.bytes));
+    if (workspace != 0) arena.give_back(step.workspace, workspace);
     for (size_t i = 0; i < step.packed.size(); ++i)
-      give_back(step.packed[i], step.prepared->packings()[i].bytes);
-    for (const size_t v : dies[s]) give_back(places_[v].at, places_[v].type->bytes());
+      arena.give_back(step.packed[i], step.prepared->packings()[i].bytes);
+    for (const size_t v : dies[s]) arena.give_back(places_[v].at, places_[v].type->bytes());
   }
-  arena_bytes_ = top;
+  arena_bytes_ = arena.top();
   const size_t budget = plan_.options().memory_budget;
   if (budget != 0 && arena_bytes_ > budget) {
     fail(Fault::kArgument, "plan.memory.budget", "[plan] a run needs ", arena_bytes_,

@@ -7,6 +7,7 @@
 #include "check_gradient.h"
 
 #include <rondo/rondo.h>
+#include <rondo/runtime/arena_holes.h>
 #include <rondo/runtime/node_memo.h>
 #include <rondo/runtime/plan.h>
 #include <rondo/runtime/recurrence_steps.h>
@@ -119,6 +120,28 @@ TEST_CASE("a node's memo holds one thing of a type, and nothing of what failed",
     return std::make_shared<const char>('b');
   });
   CHECK(*late == 'a');
+}
+
+TEST_CASE("freed places join, and the smallest that fits is used again", "[plan]") {
+  ArenaHoles arena;
+  const size_t a = arena.take(64), b = arena.take(100), c = arena.take(0), d = arena.take(640);
+  CHECK(std::vector<size_t>{a, b, c, d} == std::vector<size_t>{0, 64, 192, 256});
+  const size_t end = arena.take(1);
+  arena.give_back(d, 640);
+  arena.give_back(a, 64);
+  arena.give_back(c, 0);  // before d
+  arena.give_back(b, 100);
+  CHECK(arena.take(896) == 0);  // all of them
+  arena.give_back(0, 896);
+  const size_t all = arena.take(192), rest = arena.take(704);
+  const size_t behind = arena.take(64);
+  CHECK(behind == end + 64);
+  arena.give_back(rest, 704);
+  const size_t keep = arena.take(640);
+  arena.give_back(all, 192);
+  CHECK(keep == 192);
+  CHECK(arena.take(64) == 832);  // a hole of just this size, not the larger one in front
+  CHECK(arena.top() == behind + 64);
 }
 
 }  // namespace rondo::test
