@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 
 #include <rondo/runtime/kernel.h>
 
@@ -13,7 +13,7 @@ namespace rondo {
 
 /// A kernel for f32, prepared for a call with half operands.
 struct HalfKernel {
-  std::string kernel;
+  std::string_view kernel;
   std::unique_ptr<PreparedKernel> prepared;
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <rondo/graph/graph.h>
+#include <rondo/runtime/node_memo.h>
 #include <rondo/runtime/precision.h>
 #include <rondo/runtime/thread_team.h>
 
@@ -33,7 +34,14 @@ struct KernelCall {
   const Attributes& attributes;  ///< those of the node, shapes in them bound to numbers
   std::vector<TensorType> in, out;
   Precision precision = Precision::full;  ///< what the run allows
+  NodeMemo* memo = nullptr;               ///< of the node's plan; null: nothing is kept
 
+  /// `make()`, which must not depend on sizes: one for all calls of the node in its plan.
+  template <class T, class F>
+  std::shared_ptr<const T> once(const F& make) const {
+    const auto shared = [&] { return std::make_shared<const T>(make()); };
+    return memo != nullptr ? memo->get<T>(shared) : shared();
+  }
   /// A shape attribute as numbers.
   Dims dims(std::string_view attribute) const;
   /// Number `i` of a shape attribute.

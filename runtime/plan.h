@@ -20,10 +20,13 @@
 namespace rondo {
 
 class BoundPlan;
+struct PlanOutline;
+struct ReadyCall;
 
 /// How a subgraph runs: optimized, its kernels chosen. Immutable; any number of runs share it.
 class Plan : public std::enable_shared_from_this<Plan> {
  public:
+  ~Plan();
   /// Optimizes `unit` and plans it. Its inputs are placeholders and variables, in the order in
   /// which runs give them.
   static std::shared_ptr<const Plan> compile(const Subgraph& unit, const CompileOptions& options);
@@ -42,7 +45,8 @@ class Plan : public std::enable_shared_from_this<Plan> {
   std::shared_ptr<const BoundPlan> bind(const Binding& binding) const;
 
  private:
-  Plan() = default;
+  friend class BoundPlan;
+  Plan();
   static std::shared_ptr<Plan> make(Subgraph unit, const CompileOptions& options,
                                     std::vector<PassReport> report);
   void check_undecided(const Binding& binding) const;
@@ -53,6 +57,7 @@ class Plan : public std::enable_shared_from_this<Plan> {
   CompileOptions options_;
   std::vector<PassReport> report_;
   std::vector<std::shared_ptr<const Plan>> bodies_;  // by node
+  std::unique_ptr<const PlanOutline> outline_;
   mutable std::mutex mutex_;
   mutable std::vector<std::pair<Binding, std::shared_ptr<const BoundPlan>>>
       bound_;  // most recent last
@@ -112,45 +117,33 @@ class BoundPlan {
 
  private:
   friend class Frame;
+  friend struct PlanOutline;
   struct Step;
   enum class Home : uint8_t { kNone, kInput, kConstant, kArena, kOutput };
   struct Place {
-    TensorType type;
+    const TensorType* type = nullptr;  // the outline's, or one of sized_types_
     Home home = Home::kNone;
     size_t at = 0;  // index of the input or output, or offset in the arena
-    Tensor constant = {};
-  };
-  struct Copy {  // an output that is an input, a constant or another output too
-    size_t value, output;
+    const std::byte* constant = nullptr;
   };
 
-  static constexpr size_t kItself = ~size_t{0};
-  size_t root(size_t value) const { return lies_in_[value] == kItself ? value : lies_in_[value]; }
-  size_t index(Value v) const {
-    return first_[static_cast<size_t>(v.node)] + static_cast<size_t>(v.slot);
-  }
   // Calls f(step) for the steps here and in bodies that run step by step, until it gives true.
   template <class F>
   bool any_step(const F& f) const;
   void infer_types();
-  void place_values();
+  void check_undecided(const Node& n) const;
   void choose_kernels();
-  void schedule_steps();
+  std::shared_ptr<const ReadyCall> ready(size_t step) const;
   void plan_memory();
-  void list_views();
   void list_packings();
 
   const Plan& plan_;
+  const PlanOutline& outline_;
   Binding binding_;
-  std::vector<size_t> first_;  // of each node's values
-  std::vector<Place> places_;
-  std::vector<bool> used_;       // by value
-  std::vector<size_t> lies_in_;  // of each value: another, whose bytes are its own
-  std::vector<std::unique_ptr<Step>> steps_;
-  std::vector<Copy> copies_;
+  std::vector<TensorType> sized_types_;  // those that depend on the binding
+  std::vector<Place> places_;            // by value
+  std::vector<Step> steps_;
   std::vector<const TensorType*> view_types_;  // of the operands and results of all steps
-  // Which views show value v: view_of_[first_view_of_[v]] up to first_view_of_[v + 1].
-  std::vector<uint32_t> view_of_, first_view_of_;
   std::vector<TensorType> input_types_, output_types_;
   std::vector<InputPacking> packings_;
   std::vector<std::pair<uint32_t, uint32_t>> packed_by_;      // step and which of its packings

@@ -13,7 +13,7 @@
 namespace rondo {
 namespace {
 
-bool is_loop(const Work& w) { return w.node->op->name == "recurrence" && w.kernel->parts(1) > 0; }
+bool is_loop(const Work& w) { return w.node->op->name == "recurrence"; }
 
 class Scheduler {
  public:

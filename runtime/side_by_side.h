@@ -15,7 +15,6 @@ namespace rondo {
 
 /// What there is to know of a step: values by number, -1 absent.
 struct Work {
-  const PreparedKernel* kernel;
   const Node* node;
   const std::vector<int64_t>*in, *out;
 };

@@ -112,7 +112,7 @@ TEST_CASE(
     "verify leaves out what a kernel does not support, and what stands near a kink in a half "
     "format",
     "[vectors]") {
-  VerifyOptions options = both_forms(f64, {.kernel = "cpu.matmul.eigen"});
+  VerifyOptions options = both_forms(f64, {.kernel = "cpu.recurrence.engine"});
   CHECK(verify_case(any_case(), options).outcome == CaseResult::Outcome::kPassed);
   options.compile.kernel = "reference.argmax";
   CHECK(verify_case(any_case(), options).outcome == CaseResult::Outcome::kLeftOut);

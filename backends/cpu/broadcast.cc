@@ -6,43 +6,46 @@ namespace rondo::cpu {
 
 std::optional<BroadcastPlan> plan_broadcast(const Dims& result,
                                             std::span<const BroadcastOperand> operands) {
-  struct Axis {
-    int64_t length;
-    std::vector<int64_t> strides;
-  };
-  std::vector<Axis> axes;  // innermost first
-  std::vector<int64_t> step(operands.size(), 1);
+  // Innermost first; each axis' strides, one an operand, follow those of the axis before.
+  const size_t count = operands.size();
+  std::vector<int64_t> lengths, strides, step(count, 1);
+  strides.reserve(std::max<size_t>(1, result.size()) * count);
   for (size_t from_end = 0; from_end < result.size(); ++from_end) {
-    Axis axis{result[result.size() - 1 - from_end], {}};
-    for (size_t k = 0; k < operands.size(); ++k) {
+    const int64_t along = result[result.size() - 1 - from_end];
+    for (size_t k = 0; k < count; ++k) {
       const Dims& d = operands[k].dims;
       const int64_t length = from_end < d.size() ? d[d.size() - 1 - from_end] : 1;
-      axis.strides.push_back(length == 1 ? 0 : step[k]);
+      strides.push_back(length == 1 ? 0 : step[k]);
       step[k] *= from_end == 0 && operands[k].pitch != 0 ? operands[k].pitch : length;
     }
-    if (axis.length == 1) continue;
-    bool merges = !axes.empty();
-    for (size_t k = 0; merges && k < operands.size(); ++k)
-      merges = axis.strides[k] == axes.back().strides[k] * axes.back().length;
-    if (merges) {
-      axes.back().length *= axis.length;
-    } else {
-      axes.push_back(std::move(axis));
+    bool merges = !lengths.empty();
+    for (size_t k = 0; merges && k < count; ++k) {
+      const int64_t* const inner = &strides[strides.size() - 2 * count];
+      merges = inner[count + k] == inner[k] * lengths.back();
     }
+    if (along != 1 && !merges) {
+      lengths.push_back(along);
+      continue;
+    }
+    if (along != 1) lengths.back() *= along;
+    strides.resize(strides.size() - count);
   }
-  if (axes.empty()) axes.push_back({1, std::vector<int64_t>(operands.size(), 1)});
-  if (axes.size() > kMaxAxes) return std::nullopt;
-  std::reverse(axes.begin(), axes.end());
+  if (lengths.empty()) {
+    lengths.push_back(1);
+    strides.assign(count, 1);
+  }
+  if (lengths.size() > kMaxAxes) return std::nullopt;
 
   BroadcastPlan p;
-  p.axes = axes.size();
-  p.operands.resize(operands.size());
-  p.row = axes.back().length;
+  p.axes = lengths.size();
+  p.operands.resize(count);
+  p.row = lengths.front();
   p.count = 1;
   for (size_t a = 0; a < p.axes; ++a) {
-    p.lengths[a] = axes[a].length;
-    if (a + 1 < p.axes) p.count *= axes[a].length;
-    for (size_t k = 0; k < operands.size(); ++k) p.operands[k].strides[a] = axes[a].strides[k];
+    const size_t from_end = p.axes - 1 - a;
+    p.lengths[a] = lengths[from_end];
+    if (a + 1 < p.axes) p.count *= p.lengths[a];
+    for (size_t k = 0; k < count; ++k) p.operands[k].strides[a] = strides[from_end * count + k];
   }
   for (BroadcastPlan::Operand& o : p.operands) {
     bool outer_zero = true;

@@ -37,7 +37,7 @@ struct BroadcastOperand {
   int64_t pitch = 0;  ///< elements from row to row of the last axis; 0 = the axis' own length
 };
 
-/// None when too many axes are left.
+/// None when too many axes are left, which is never so where the result has at most kMaxAxes.
 std::optional<BroadcastPlan> plan_broadcast(const Dims& result,
                                             std::span<const BroadcastOperand> operands);
 

@@ -434,7 +434,8 @@ class Compiler {
         for (const Place& at : places) t.push_back(at.flags ? boolean : program_.dtype);
         return t;
       };
-      g.program = std::make_unique<TileProgram>(p, results, types(g.inputs), types(g.outputs));
+      g.program =
+          std::make_shared<const TileProgram>(p, results, types(g.inputs), types(g.outputs));
       if (!g.program->fits()) return false;
       stage(key.first).groups.push_back(std::move(g));
     }
@@ -468,7 +469,7 @@ class Compiler {
       g.width = w;
       g.inputs = {row, from};
       g.outputs = {row};
-      g.program = std::make_unique<TileProgram>(p, types, program_.dtype);
+      g.program = std::make_shared<const TileProgram>(p, types, program_.dtype);
       stage(k.stage).groups.push_back(std::move(g));
       program_.sums.push_back({row, i});
     }

@@ -60,7 +60,7 @@ struct CellProgram {
   };
   /// An elementwise program over the columns of a row; an input of width 1 is the same for all.
   struct Group {
-    std::unique_ptr<TileProgram> program;
+    std::shared_ptr<const TileProgram> program;
     std::vector<Place> inputs, outputs;
     int64_t width = 0;
   };
@@ -98,7 +98,8 @@ struct CellProgram {
   template <class F>
   void for_each_place(const F& f);
 
-  /// The program of a recurrence's body; none, and `why`, when something in it does not fit.
+  /// The program of a recurrence's body, whatever the sizes; none, and `why`, when something in it
+  /// does not fit.
   static std::optional<CellProgram> compile(const KernelCall& call, std::string* why = nullptr);
 };
 

@@ -140,29 +140,47 @@ std::vector<DType> input_types(const KernelCall& call) {
 }
 
 std::optional<BroadcastPlan> plan_of(const KernelCall& call) {
-  if (call.in.empty() || call.in.size() > Elementwise::kMaxInputs) return std::nullopt;
   std::vector<BroadcastOperand> operands;
+  operands.reserve(call.in.size());
   for (const TensorType& t : call.in) operands.push_back({t.dims});
   return plan_broadcast(call.out[0].dims, operands);
 }
 
-std::unique_ptr<PreparedKernel> prepare(const KernelCall& call, const Program& program) {
+// The program of an op that only repeats or converts: y = x.
+struct Identity {
+  static Program of(const KernelCall&) {
+    return {.code = {{.fn = Fn::kInput, .input = 0}}, .inputs = 1};
+  }
+};
+// That of one with a formula.
+struct Formula {
+  static Program of(const KernelCall& call) { return program_of(*call.node.op, call.attributes); }
+};
+
+// Programs do not depend on sizes; numbers among attributes are never bound.
+template <class Kind>
+struct Tiles {
+  TileProgram program;
+
+  static std::shared_ptr<const TileProgram> of(const KernelCall& call) {
+    const auto tiles = call.once<Tiles>(
+        [&] { return Tiles{TileProgram(Kind::of(call), input_types(call), call.out[0].dtype)}; });
+    return {tiles, &tiles->program};
+  }
+};
+
+template <class Kind>
+bool supports(const KernelCall& call) {
+  return !call.in.empty() && call.in.size() <= Elementwise::kMaxInputs &&
+         (call.out[0].dims.size() <= kMaxAxes || plan_of(call)) && Tiles<Kind>::of(call)->fits();
+}
+
+template <class Kind>
+std::unique_ptr<PreparedKernel> prepare(const KernelCall& call) {
   std::vector<ElementwiseInput> inputs;
   for (size_t i = 0; i < call.in.size(); ++i) inputs.push_back({i, 0});
-  return std::make_unique<Elementwise>(TileProgram(program, input_types(call), call.out[0].dtype),
-                                       *plan_of(call), std::move(inputs), std::vector<size_t>{0});
-}
-
-// y = x, for ops that only repeat or convert.
-Program identity() {
-  Program p;
-  p.inputs = 1;
-  p.code.push_back({.fn = Fn::kInput, .input = 0});
-  return p;
-}
-
-bool supports(const KernelCall& call, const Program& program) {
-  return plan_of(call) && TileProgram(program, input_types(call), call.out[0].dtype).fits();
+  return std::make_unique<Elementwise>(*Tiles<Kind>::of(call), *plan_of(call), std::move(inputs),
+                                       std::vector<size_t>{0});
 }
 
 Kernel copy_row(std::string op) {
@@ -173,9 +191,9 @@ Kernel copy_row(std::string op) {
               [](const KernelCall& call) {
                 // A program's booleans are 0 or 1 already; numbers are compared with 0 elsewhere.
                 const bool truth = call.out[0].dtype == boolean && call.in[0].dtype != boolean;
-                return !truth && supports(call, identity());
+                return !truth && supports<Identity>(call);
               },
-          .prepare = [](const KernelCall& call) { return prepare(call, identity()); }};
+          .prepare = prepare<Identity>};
 }
 
 // What tile programs have no numbers for: whole numbers, and truth of numbers. Tensor's own
@@ -215,13 +233,9 @@ void add_elementwise(std::vector<Kernel>& rows) {
                   .note = "the formula over SIMD tiles that stay in L1",
                   .supports =
                       [](const KernelCall& call) {
-                        return !call.node.op->formula.empty() &&
-                               supports(call, program_of(*call.node.op, call.attributes));
+                        return !call.node.op->formula.empty() && supports<Formula>(call);
                       },
-                  .prepare =
-                      [](const KernelCall& call) {
-                        return prepare(call, program_of(*call.node.op, call.attributes));
-                      }});
+                  .prepare = prepare<Formula>});
   rows.push_back(copy_row("broadcast_to"));
   rows.push_back(copy_row("stop_gradient"));
   rows.push_back(cast_row());

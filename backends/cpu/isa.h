@@ -11,8 +11,8 @@ namespace rondo::cpu {
 std::string isa_name();
 /// All that they have, best first. Names are Highway's.
 std::vector<std::string> isa_names();
-/// Kernels prepared from now on use this one; empty = the best again. For tests: not while others
-/// prepare kernels.
+/// Kernels of plans that are compiled from now on use this one (a plan keeps what it prepared);
+/// empty = the best again. For tests: not while others prepare kernels.
 void force_isa(const std::string& name);
 
 }  // namespace rondo::cpu

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <optional>
 
 #include <rondo/backends/cpu/recurrent_piece.h>
 #include <rondo/backends/cpu/reduce_ops.h>
@@ -81,6 +82,19 @@ class Recurrent final : public PreparedKernel {
   RecurrentPlan plan_;
 };
 
+// The program of a node's body, or why there is none.
+struct CompiledCell {
+  std::optional<CellProgram> program;
+  std::string why;
+};
+std::shared_ptr<const CompiledCell> compile(const KernelCall& call) {
+  return call.once<CompiledCell>([&] {
+    CompiledCell c;
+    c.program = CellProgram::compile(call, &c.why);
+    return c;
+  });
+}
+
 }  // namespace
 
 void add_recurrent(std::vector<Kernel>& rows) {
@@ -89,17 +103,12 @@ void add_recurrent(std::vector<Kernel>& rows) {
        .op = "recurrence",
        .note =
            "products with packed weights and fused elementwise programs, rows split over threads",
-       .supports = [](const KernelCall& call) { return CellProgram::compile(call).has_value(); },
+       .supports = [](const KernelCall& call) { return compile(call)->program.has_value(); },
        .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
-         return std::make_unique<Recurrent>(call, *CellProgram::compile(call));
+         return std::make_unique<Recurrent>(call, *compile(call)->program);
        },
        .cost = 1,
-       .why_not =
-           [](const KernelCall& call) {
-             std::string why;
-             CellProgram::compile(call, &why);
-             return why;
-           }});
+       .why_not = [](const KernelCall& call) { return compile(call)->why; }});
 }
 
 }  // namespace rondo::cpu
