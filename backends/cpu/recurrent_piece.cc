@@ -263,12 +263,15 @@ void RecurrentPiece::add_rows(const CellProgram::Product& p, Rows& rows) const {
 void RecurrentPiece::multiply(const CellProgram::Product& p, const Rows& rows) const {
   const auto c = share_.of(p.n, plan_.gemm.block);
   if (rows.count == 0 || c.count() == 0) return;
+  // Few rows wait for the matrix: of what the step before read last some is in the cache.
+  constexpr int64_t kFewRows = 8;
+  const bool back = rows.count <= kFewRows && t_ % 2 != 0;
   const size_t skip = static_cast<size_t>(c.begin) * plan_.element;
   const std::byte* const packed =
       args_.packed[p.index] + plan_.gemm.packed_bytes(p.k, plan_.gemm.block) *
                                   static_cast<size_t>(c.begin / plan_.gemm.block);
   plan_.gemm.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr,
-                  p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_, t_ % 2 != 0},
+                  p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_, back},
                  p.k, packed, c.count());
 }
 
