@@ -23,6 +23,13 @@ HWY_INLINE V keep_nan(V x, V y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
+// x, but no less than low and no more than high; NaN stays NaN, since minimum and maximum give
+// their second operand then.
+template <class D, class V>
+HWY_INLINE V clamped(D d, V x, hn::TFromD<D> low, hn::TFromD<D> high) {
+  return hn::Min(hn::Set(d, high), hn::Max(hn::Set(d, low), x));
+}
+
 // 2^n for n in [-126, 127].
 template <class D, class VI>
 HWY_INLINE hn::Vec<D> power_of_two(D d, VI n) {
@@ -30,12 +37,23 @@ HWY_INLINE hn::Vec<D> power_of_two(D d, VI n) {
   return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
 }
 
-/// e^x, 1 ulp: Cody and Waite's reduction, a polynomial of degree 6, and 2^n in two factors, so
-/// that results overflow to infinity and underflow through the denormals as they should.
+// p 2^n for whole n in [-151, 129] and p near 1, rounded once where it is denormal.
+template <class D, class V>
+HWY_INLINE V times_power(D d, V p, V n) {
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+  if constexpr (sizeof(V) == 64) return V{_mm512_scalef_ps(p.raw, n.raw)};
+#endif
+  const hn::Rebind<int32_t, D> di;
+  const auto whole = hn::ConvertTo(di, n);
+  const auto half = hn::ShiftRight<1>(whole);
+  return hn::Mul(hn::Mul(p, power_of_two(d, half)), power_of_two(d, hn::Sub(whole, half)));
+}
+
+/// e^x, 1 ulp: Cody and Waite's reduction, a polynomial of degree 6, and 2^n such that
+/// results overflow to infinity and underflow through the denormals as they should.
 template <class D, class V, HWY_IF_F32_D(D)>
 HWY_INLINE V exp_of(D d, V x) {
-  const hn::Rebind<int32_t, D> di;
-  const V a = hn::Min(hn::Max(x, hn::Set(d, -104.5f)), hn::Set(d, 89.0f));
+  const V a = clamped(d, x, -104.5f, 89.0f);
   const V n = hn::Round(hn::Mul(a, hn::Set(d, 1.44269504f)));
   V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), a);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
@@ -46,10 +64,7 @@ HWY_INLINE V exp_of(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
   p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
-  const auto whole = hn::ConvertTo(di, n);
-  const auto half = hn::ShiftRight<1>(whole);
-  p = hn::Mul(hn::Mul(p, power_of_two(d, half)), power_of_two(d, hn::Sub(whole, half)));
-  return keep_nan(x, p);
+  return times_power(d, p, n);
 }
 template <class D, class V, HWY_IF_F64_D(D)>
 HWY_INLINE V exp_of(D d, V x) {
@@ -103,8 +118,8 @@ HWY_INLINE V tanh_of(D d, V x) {
   const V near = hn::MulAdd(hn::Mul(p, u), x, x);
   const V e = exp_of(d, hn::Add(a, a));
   const V far = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
-  const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);
-  return keep_nan(x, hn::CopySign(y, x));  // -0 too
+  const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);  // NaN in both
+  return hn::CopySign(y, x);                                             // -0 too
 }
 template <class D, class V, HWY_IF_F64_D(D)>
 HWY_INLINE V tanh_of(D d, V x) {
