@@ -77,7 +77,7 @@ std::optional<United> unite_bodies(const Node& a, const Node& b) {
       const Vars made = g.call(*m.op, operands, m.attributes, {.body = m.body, .site = m.site});
       for (size_t k = 0; k < made.size(); ++k) now[{id, static_cast<int32_t>(k)}] = made[k];
     }
-    for (const Value v : body.outputs) results[n == &b].push_back(now.at(v).value());
+    for (const Value v : body.outputs) results[n == &b].push_back(v ? now.at(v).value() : Value{});
   }
   Subgraph both{g, first, results[0]};
   for (const auto& list : inputs) both.inputs.insert(both.inputs.end(), list.begin(), list.end());

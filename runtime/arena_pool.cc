@@ -69,9 +69,9 @@ struct ResultPool::State {
   std::deque<Block> shrink() {
     std::deque<Block> gone;
     while (idle_bytes > limit) {
-      idle_bytes -= idle.front().bytes;
       gone.push_back(std::move(idle.front()));
       idle.pop_front();
+      idle_bytes -= gone.back().bytes;
     }
     return gone;
   }

@@ -48,10 +48,10 @@ Subgraph lower_for_steps(const Subgraph& unit, const CompileOptions& options);
 /// The bodies in the place of loops of one step that no kernel runs whole. All shapes are numbers.
 Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options);
 
-/// Runs all passes on the part of the graph that `unit.outputs` need. The order: verify, roll
-/// unrolled loops, lower what has no kernel, simplify, merge equal nodes, hoist and sink work out
-/// of recurrences, simplify and merge again, reuse what loops computed, absorb into loops what
-/// only they read, fuse elementwise ops, drop dead code.
+/// Runs all passes on the part of the graph that `unit.outputs` need. The order: roll unrolled
+/// loops, lower what has no kernel, merge equal nodes, unite loops that carry the same states,
+/// prune, simplify, sink and hoist work out of loops, prune, simplify and merge again, reuse what
+/// loops computed, absorb into loops what only they read, fuse elementwise ops, drop dead code.
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report = nullptr);
 

@@ -25,62 +25,85 @@ class Scheduler {
     }
   }
 
+  // In the order given, but loops that can run together where the first of them stands, and before
+  // them what they need and no more.
   Schedule run() {
     Schedule r;
-    bool together = false;
-    while (r.places.size() < steps_.size()) {
-      for (size_t s = 0; s < steps_.size(); ++s) {
-        if (!done_[s] && !is_loop(steps_[s]) && is_ready(s)) add(r, s, 1, -1);
+    for (size_t s = 0; s < steps_.size(); ++s) {
+      if (done_[s]) continue;
+      if (!is_loop(steps_[s])) {
+        add(r, s, 1, -1);
+        continue;
       }
-      const std::vector<size_t> loops = next_loops();
+      const std::vector<size_t> loops = loops_from(s);
+      for (const size_t l : loops) {
+        for (const size_t needed : waits_for(l).others) add(r, needed, 1, -1);
+      }
       const size_t first = r.places.size();
       for (size_t i = 0; i < loops.size(); ++i) {
-        const std::set<size_t> wait = waits_for(loops[i]);
+        const std::set<size_t> leaders = waits_for(loops[i]).loops;
         int64_t leader = -1;
         for (size_t k = 0; k < i; ++k) {
-          if (wait.count(loops[k]) != 0) leader = static_cast<int64_t>(first + k);
+          if (leaders.count(loops[k]) != 0) leader = static_cast<int64_t>(first + k);
         }
-        add(r, loops[i], i == 0 ? loops.size() : 0, leader);
-        done_[loops[i]] = false;  // until the whole group is there
+        r.places.push_back({loops[i], i == 0 ? loops.size() : 0, leader});
       }
-      for (const size_t s : loops) done_[s] = true;
-      together = together || loops.size() > 1;
-    }
-    if (!together) {
-      r.places.clear();
-      for (size_t s = 0; s < steps_.size(); ++s) r.places.push_back({s, 1, -1});
+      for (const size_t l : loops) done_[l] = true;
     }
     return r;
   }
 
  private:
   void add(Schedule& r, size_t step, size_t group, int64_t leader) {
+    if (done_[step]) return;
     r.places.push_back({step, group, leader});
     done_[step] = true;
   }
 
-  // The steps still to come that it needs results of.
-  std::set<size_t> waits_for(size_t step) const {
-    std::set<size_t> r;
+  // What is still to come before a step: the loops that it reads, and all else that leads to it.
+  struct Waits {
+    std::set<size_t> loops, others;
+    bool behind_others = false;  // some of the latter needs a loop
+  };
+  Waits waits_for(size_t step) const {
+    Waits w;
+    for (const size_t s : makers_of(step)) {
+      if (is_loop(steps_[s])) {
+        w.loops.insert(s);
+        continue;
+      }
+      std::vector<size_t> todo{s};
+      while (!todo.empty()) {
+        const size_t at = todo.back();
+        todo.pop_back();
+        w.behind_others = w.behind_others || is_loop(steps_[at]);
+        if (!is_loop(steps_[at]) && w.others.insert(at).second) {
+          for (const size_t m : makers_of(at)) todo.push_back(m);
+        }
+      }
+    }
+    return w;
+  }
+  std::vector<size_t> makers_of(size_t step) const {
+    std::vector<size_t> r;
     for (const int64_t v : *steps_[step].in) {
       const auto it = maker_.find(v);
-      if (v >= 0 && it != maker_.end() && !done_[it->second]) r.insert(it->second);
+      if (v >= 0 && it != maker_.end() && !done_[it->second]) r.push_back(it->second);
     }
     return r;
   }
-  bool is_ready(size_t step) const { return waits_for(step).empty(); }
 
-  // Those that can begin, and those that can follow one of them.
-  std::vector<size_t> next_loops() const {
+  // That loop, those that can begin with it, and those that can follow one of them.
+  std::vector<size_t> loops_from(size_t first) const {
     std::vector<size_t> r;
-    for (size_t s = 0; s < steps_.size(); ++s) {
+    for (size_t s = first; s < steps_.size(); ++s) {
       if (done_[s] || !is_loop(steps_[s])) continue;
-      const std::set<size_t> wait = waits_for(s);
-      const bool ready = wait.empty();
-      const bool behind = wait.size() == 1 &&
-                          std::find(r.begin(), r.end(), *wait.begin()) != r.end() &&
-                          can_follow(s, *wait.begin());
-      if (ready || behind) r.push_back(s);
+      const Waits w = waits_for(s);
+      if (w.behind_others) continue;
+      const bool behind = w.loops.size() == 1 &&
+                          std::find(r.begin(), r.end(), *w.loops.begin()) != r.end() &&
+                          can_follow(s, *w.loops.begin());
+      if (w.loops.empty() || behind) r.push_back(s);
     }
     return r;
   }
@@ -130,7 +153,9 @@ void run_together(std::vector<TogetherCall>& calls, ThreadTeam& team,
   };
   const int threads = team.members();
   const auto count = static_cast<int>(calls.size());
-  const int each = std::max(1, (threads + count - 1) / count);
+  // Loops that do not divide over the threads are each cut for all of them.
+  const bool even = count % threads == 0 || threads % count == 0;
+  const int each = even ? std::max(1, threads / count) : threads;
   std::vector<int64_t> parts, first{0};
   bool in_parts = threads > 1;
   for (const TogetherCall& c : calls) {

@@ -28,7 +28,8 @@ struct Schedule {
   std::vector<Place> places;  ///< in order
 };
 
-/// The order given, unless loops can run together: then all that they need first, then they.
+/// The order given, but loops that can run together where the first of them stands, and before them
+/// what they need.
 Schedule schedule(const std::vector<Work>& steps);
 
 /// One of the kernels that run together.

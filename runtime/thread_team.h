@@ -48,7 +48,7 @@ class ThreadTeam {
 };
 
 /// How far one piece of work has come, for another that follows it.
-class Progress {
+class alignas(64) Progress {
  public:
   void reach(int64_t steps) { steps_.store(steps, std::memory_order_release); }
   /// Returns once that many are reached: spins, then yields.

@@ -92,6 +92,46 @@ TEST_CASE("cpu_matmul_packed_is_what_a_plan_takes_when_told_to") {
   }
 }
 
+// Its blocks are 128 steps' rows and 1024 columns; pieces are 1024 rows of y.
+TEST_CASE("cpu_product_over_time_at_the_ends_of_its_blocks") {
+  struct Case {
+    int64_t t, b, k, n;
+  };
+  for (const DType t : {f32, f64}) {
+    for (const Case& c : {Case{43, 3, 5, 70}, Case{3, 43, 7, 1100}, Case{5, 2, 1030, 33},
+                          Case{1, 1, 1, 1}, Case{128, 1, 6, 64}, Case{2, 129, 6, 65}}) {
+      const Tensor a = check::draw({c.t, c.b, c.k}, t, -1, 1, 1),
+                   b = check::draw({c.t, c.b, c.n}, t, -1, 1, 2);
+      std::vector<int32_t> begin, end;
+      for (int64_t i = 0; i < c.b; ++i) {
+        begin.push_back(static_cast<int32_t>(i % 3) - 1);
+        end.push_back(static_cast<int32_t>((i * 7) % (c.t + 3)));
+      }
+      const Tensor from = Tensor::of<int32_t>({c.b}, begin), to = Tensor::of<int32_t>({c.b}, end);
+      agrees("product_over_time", {a, b, {}, {}}, {}, {"", 0, absolute(t, c.t * c.b)});
+      agrees("product_over_time", {a, b, from, to}, {}, {"", 0, absolute(t, c.t * c.b)});
+    }
+  }
+  // Padding is not read, and threads change no bit.
+  Graph g;
+  const Var a = g.placeholder("a", f32, {40, 2, 30}), b = g.placeholder("b", f32, {40, 2, 600}),
+            n = g.placeholder("n", i32, {2});
+  const Var y = product_over_time(a, b, {}, n);
+  Tensor padded = check::draw({40, 2, 30}, f32, -1, 1, 3);
+  for (int64_t i = 10 * 2 * 30; i < padded.size(); ++i)
+    if (i / 30 % 2 == 1) padded.mutable_data<float>()[i] = NAN;
+  const std::vector<Feed> feeds{{a, padded},
+                                {b, check::draw({40, 2, 600}, f32, -1, 1, 4)},
+                                {n, Tensor::of<int32_t>({2}, {40, 10})}};
+  Tensor want;
+  for (const int threads : {1, 2, 3, 8}) {
+    const Tensor got = Session(g, {}, std::make_shared<ThreadTeam>(threads)).run(y, feeds);
+    if (!want) want = got;
+    CHECK(got.same_bits(want));
+    for (int64_t i = 0; i < got.size(); ++i) REQUIRE(std::isfinite(got.at(i)));
+  }
+}
+
 TEST_CASE("cpu_matmul_passes_nan_and_infinity") {
   Tensor a = drawn(f32, {32, 32}, 1);
   const Tensor b = drawn(f32, {32, 32}, 2);

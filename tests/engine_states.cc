@@ -57,6 +57,41 @@ const Cell kCells[] = {
 
 }  // namespace
 
+TEST_CASE("a cell may carry more states than the engine keeps at hand", "[recurrence][engine]") {
+  constexpr int64_t kTime = 6, kRows = 5, kWidth = 3;
+  constexpr size_t kStates = 6;
+  for (const bool windows : {false, true}) {
+    Graph g;
+    const Var x = g.placeholder("x", f64, {kTime, kRows, kWidth});
+    const Var end = g.placeholder("end", i64, {kRows});
+    const Var h = g.placeholder("h", f64, {kRows, kWidth});
+    RecurrenceInputs in{.states = Vars(kStates, h), .xs = {x}};
+    if (windows) in.end = end;
+    const auto r = recurrence(in, [&](const Vars& s, const Vars& xs, const Vars&) {
+      RecurrenceStep step;  // each takes its neighbour's place
+      for (size_t i = 0; i < kStates; ++i)
+        step.states.push_back(i == 0 ? tanh(s[kStates - 1] + xs[0]) : s[i - 1]);
+      step.ys = {s[kStates - 1] * s[4]};
+      return step;
+    });
+    Vars asked = r.finals;
+    asked.push_back(r.ys[0]);
+    for (const Var& d : gradients(sum(r.ys[0] * r.ys[0]) + sum(r.finals[5]), {x, h}))
+      asked.push_back(d);
+    std::vector<Feed> feeds{{x, Tensor::full(f64, {kTime, kRows, kWidth}, 0.3)},
+                            {h, Tensor::full(f64, {kRows, kWidth}, -0.4)}};
+    if (windows) feeds.push_back({end, Tensor::of<int64_t>({kRows}, {6, 3, 0, 1, 4})});
+    const auto wanted = Session(g, {.backend = "reference"}).run(asked, feeds);
+    Session cpu(g);
+    const auto got = cpu.run(asked, feeds);
+    for (size_t i = 0; i < asked.size(); ++i) {
+      for (int64_t k = 0; k < got[i].size(); ++k)
+        CHECK_THAT(got[i].at(k), Catch::Matchers::WithinAbs(wanted[i].at(k), 1e-12));
+    }
+    CHECK(cpu.plan(asked)->bind({})->uses_kernel("cpu.recurrence.engine"));
+  }
+}
+
 TEST_CASE("a step may make of the states what it likes", "[recurrence][engine]") {
   constexpr int64_t kTime = 7, kRows = 9, kWidth = 3;
   const auto numbers = [](Dims dims, double by) {

@@ -150,5 +150,32 @@ TEST_CASE("a loop that fails lets those behind it end", "[together]") {
   }
 }
 
+TEST_CASE("stacks of no rows, and directions on teams of any size", "[together]") {
+  for (const Stack& s : kStacks) {
+    const Trained t = trained_stack(s, 0, false);
+    for (const int threads : {1, 2}) {
+      Session session(t.g, {}, std::make_shared<ThreadTeam>(threads));
+      CHECK(session.run(t.fetches, t.feeds)[0].size() == 0);
+    }
+  }
+}
+
+TEST_CASE("what no loop of a group needs stays where it was", "[together]") {
+  Graph g;
+  const Var x = g.placeholder("x", f32, {20, 3, 4}), z = g.placeholder("z", f32, {3, 4});
+  const auto both = rnn::lstm_layer(x, {}, rnn::lstm_layer_weights(g, "a", 4, 4, BIDIR_SUM, f32),
+                                    {.direction_mode = BIDIR_SUM});
+  const Var late =
+      rnn::lstm_layer(both.y, {.y_last = sum(z * z, {.axes = {1}, .keep_dims = true}) + z},
+                      rnn::lstm_layer_weights(g, "b", 4, 4, FWD, f32))
+          .y;
+  const std::string text = Session(g).explain({late});
+  INFO(text);
+  // The sum is made before the loop that begins with it, not before the first two.
+  const size_t steps = text.find("steps\n");
+  REQUIRE(text.find("beside the loop above") != std::string::npos);
+  CHECK(text.find("\n  sum ", steps) > text.find("beside the loop above"));
+}
+
 }  // namespace
 }  // namespace rondo::test

@@ -139,5 +139,39 @@ TEST_CASE("thread_team_together_carries_exceptions") {
   CHECK_THROWS_AS(team.together(3, [](int) {}), Error);
 }
 
+TEST_CASE("thread_team_pieces_in_turn_may_wait_for_earlier_ones") {
+  const int size = GENERATE(1, 2, 3, 8);
+  ThreadTeam team(size);
+  for (int again = 0; again < 20; ++again) {
+    constexpr int64_t kPieces = 12, kSteps = 50;
+    std::vector<Progress> progress(kPieces);
+    std::vector<int64_t> sums(kPieces, 0);
+    team.for_each_in_turn(kPieces, [&](int64_t i) {
+      const auto at = static_cast<size_t>(i);
+      for (int64_t s = 1; s <= kSteps; ++s) {
+        if (i > 0) {
+          progress[at - 1].await(s);
+        }
+        sums[at] += s;
+        progress[at].reach(s);
+      }
+    });
+    for (const int64_t s : sums) REQUIRE(s == kSteps * (kSteps + 1) / 2);
+  }
+  // All run, even after a failure, and the lowest one's error is told.
+  std::atomic<int> ran{0};
+  const auto failing = [&](int64_t i) {
+    ++ran;
+    if (i % 3 == 1) throw std::runtime_error(std::to_string(i));
+  };
+  try {
+    team.for_each_in_turn(9, failing);
+    FAIL("nothing was thrown");
+  } catch (const std::runtime_error& e) {
+    CHECK(e.what() == std::string("1"));
+  }
+  CHECK(ran == (size == 1 ? 2 : 9));
+}
+
 }  // namespace
 }  // namespace rondo

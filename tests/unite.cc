@@ -92,5 +92,14 @@ TEST_CASE("loops with other states, another direction, or one behind the other s
   }
 }
 
+TEST_CASE("loops with results that nobody gave are united too", "[unite]") {
+  Pair p;
+  const auto none_first = p.loop(p.x, p.u, [](const Var& h) { return Vars{Var(), h}; });
+  const auto none_last = p.loop(p.x, p.u, [](const Var& h) { return Vars{h * 2.0, Var()}; });
+  p.asked = {none_first.ys[1], none_last.ys[0], none_first.sums[0]};
+  CHECK(p.loops_after(true) == 1);
+  p.check_values();
+}
+
 }  // namespace
 }  // namespace rondo::test

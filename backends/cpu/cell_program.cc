@@ -174,7 +174,7 @@ class Compiler {
   bool take(const Node& n) {
     if (n.op == &constant_op()) return take_constant(n);
     if (n.op->name == "fill") {
-      known_[{n.id, 0}] = {.scalar = true, .number = n.attributes.number("value")};
+      known_[{n.id, 0}] = {.scalar = true, .number = rounded(n.attributes.number("value"))};
       return n.outputs[0].dtype == program_.dtype;
     }
     if (take_number(n) || is_only_summed(n)) return true;

@@ -23,11 +23,11 @@ HWY_INLINE V keep_nan(V x, V y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
-// x, but no less than low and no more than high; NaN stays NaN, since minimum and maximum give
-// their second operand then.
+// x, but no less than low and no more than high; NaN stays NaN.
 template <class D, class V>
 HWY_INLINE V clamped(D d, V x, hn::TFromD<D> low, hn::TFromD<D> high) {
-  return hn::Min(hn::Set(d, high), hn::Max(hn::Set(d, low), x));
+  const V y = hn::Min(hn::Set(d, high), hn::Max(hn::Set(d, low), x));
+  return HWY_ARCH_X86 ? y : keep_nan(x, y);  // there both give their second operand
 }
 
 // 2^n for n in [-126, 127].

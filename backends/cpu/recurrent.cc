@@ -50,7 +50,7 @@ class Recurrent final : public PreparedKernel {
         parts_of(plan_.rows, kFewestRows) < std::min(threads, kMostMembers))
       return 0;
     const int64_t each = std::clamp(parts_of(plan_.rows, threads), kFewestRows, kMostRows);
-    return parts_of(plan_.rows, each);
+    return std::max<int64_t>(1, parts_of(plan_.rows, each));
   }
   void run_part(const KernelArgs& args, int64_t part, int64_t parts) const override {
     const int64_t first = plan_.rows * part / parts, end = plan_.rows * (part + 1) / parts;

@@ -100,6 +100,8 @@ struct Reads {
   int32_t a = -1, b = -1, c = -1;
 };
 
+static_assert(static_cast<int>(Inner::kMul) == static_cast<int>(Outer::kMul));
+
 std::optional<Inner> as_inner(Fn fn) {
   if (fn == Fn::kAdd) return Inner::kAdd;
   if (fn == Fn::kSub) return Inner::kSub;
