@@ -11,6 +11,7 @@
 
 namespace rondo {
 
+/// Free parts of an arena that grows where none of them fits; the smallest that fits is taken.
 class ArenaHoles {
  public:
   /// Where so many bytes lie until they are given back; 64-byte aligned. Error: overflow.
@@ -33,6 +34,7 @@ class ArenaHoles {
     return at;
   }
 
+  /// What take(bytes) gave.
   void give_back(size_t at, size_t bytes) {
     bytes = rounded(bytes);
     auto after = std::lower_bound(holes_.begin(), holes_.end(), at,

@@ -13,11 +13,13 @@
 
 namespace rondo {
 
+/// Made once a plan.
 struct PlanOutline {
   explicit PlanOutline(const Plan& plan);
   PlanOutline(const PlanOutline&) = delete;
   PlanOutline& operator=(const PlanOutline&) = delete;
 
+  /// A node that a kernel runs.
   struct Step {
     const Node* node;
     std::vector<int64_t> in, out;  ///< values; -1 absent

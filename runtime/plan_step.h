@@ -11,6 +11,7 @@
 
 namespace rondo {
 
+/// A step of the outline with what is ready for it.
 struct BoundPlan::Step {
   Step(const PlanOutline::Step& o, std::shared_ptr<const ReadyCall> r)
       : ready(std::move(r)),

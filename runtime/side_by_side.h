@@ -19,7 +19,9 @@ struct Work {
   const std::vector<int64_t>*in, *out;
 };
 
+/// In which order steps run, and which of them together.
 struct Schedule {
+  /// One step in that order.
   struct Place {
     size_t step;     ///< which
     size_t group;    ///< steps from here on that run together; 1: it runs alone, 0: counted already

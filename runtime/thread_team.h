@@ -50,6 +50,7 @@ class ThreadTeam {
 /// How far one piece of work has come, for another that follows it.
 class alignas(64) Progress {
  public:
+  /// So many steps are done, and what they wrote can be read.
   void reach(int64_t steps) { steps_.store(steps, std::memory_order_release); }
   /// Returns once that many are reached: spins, then yields.
   void await(int64_t steps) const;
