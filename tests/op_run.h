@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cmath>
+#include <string_view>
 #include <vector>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
 #include "registry_samples.h"
+
+#include <rondo/runtime/plan.h>
 
 namespace rondo::test {
 
@@ -48,6 +51,14 @@ inline double distance(const Tensor& a, const Tensor& b) {
     largest = std::max(largest, std::abs(b.at(i)));
   }
   return most / largest;
+}
+
+/// How many nodes of a plan are calls of an op.
+inline size_t count_of(const Plan& plan, std::string_view op) {
+  size_t n = 0;
+  for (int32_t i = 0; i < plan.unit().graph.size(); ++i)
+    n += plan.unit().graph.node(i).op->name == op ? 1 : 0;
+  return n;
 }
 
 }  // namespace rondo::test

@@ -139,13 +139,6 @@ std::multiset<std::string> recurrences(const std::string& explained) {
   return r;
 }
 
-size_t count_of(const Plan& plan, std::string_view op) {
-  size_t n = 0;
-  for (int32_t i = 0; i < plan.unit().graph.size(); ++i)
-    n += plan.unit().graph.node(i).op->name == op ? 1 : 0;
-  return n;
-}
-
 TEST_CASE("an unrolled loop, a layer and a recurrence are one thing", "[roll]") {
   const bool symbolic = GENERATE(false, true);
   const Binding sizes = symbolic ? Binding{{"B", kB}} : Binding{};

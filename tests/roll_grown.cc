@@ -144,13 +144,6 @@ std::multiset<std::string> steps(const std::string& explained) {
   return r;
 }
 
-size_t count_of(const Plan& plan, std::string_view op) {
-  size_t n = 0;
-  for (int32_t i = 0; i < plan.unit().graph.size(); ++i)
-    n += plan.unit().graph.node(i).op->name == op ? 1 : 0;
-  return n;
-}
-
 TEST_CASE("what a step does beside its cycle becomes part of the loop", "[roll]") {
   const Named& c = cells().at(GENERATE(Catch::Generators::range<size_t>(0, 6)));
   const bool backwards = GENERATE(false, true);

@@ -19,8 +19,6 @@ constexpr int64_t kDepth = 256, kColumns = 256, kMostRows = 1024;
 constexpr int64_t kLeastRows = 40, kLeastColumns = 32, kLeastWork = 1 << 15;
 constexpr double kCost = 0.5, kCostOfFewRows = 5;
 
-int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
-
 class PackedMatmul final : public PreparedKernel {
  public:
   explicit PackedMatmul(const KernelCall& call)
@@ -44,11 +42,6 @@ class PackedMatmul final : public PreparedKernel {
   }
 
  private:
-  // Of `parts` parts of a length, in multiples of `grain`: where part `i` begins.
-  static int64_t begin_of(int64_t i, int64_t parts, int64_t length, int64_t grain) {
-    return std::min(length, (length * i / parts + grain - 1) / grain * grain);
-  }
-
   void run_piece(const KernelArgs& args, int64_t batch, int64_t down, int64_t across,
                  std::byte* block) const {
     const MatmulShape& s = shape_;

@@ -17,11 +17,6 @@ namespace {
 // in the first.
 constexpr int64_t kDepth = 128, kColumns = 1024, kMostRows = 1024;
 
-int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
-int64_t begin_of(int64_t i, int64_t parts, int64_t length, int64_t grain) {
-  return std::min(length, (length * i / parts + grain - 1) / grain * grain);
-}
-
 class ProductOverTime final : public PreparedKernel {
  public:
   explicit ProductOverTime(const KernelCall& call)

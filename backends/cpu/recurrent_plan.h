@@ -76,7 +76,4 @@ struct RecurrentPlan {
   size_t take(size_t bytes);
 };
 
-/// How many parts of at most so much there are.
-inline int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
-
 }  // namespace rondo::cpu

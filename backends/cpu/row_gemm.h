@@ -5,6 +5,7 @@
 // how many rows are worked on together nor on who works on them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -45,6 +46,13 @@ struct RowGemm {
   /// What a run of so many rows needs.
   size_t (*scratch_bytes)(int64_t rows, int64_t k);
 };
+
+/// How many parts of at most so much there are, and where part `i` of them begins, in multiples of
+/// `grain`.
+inline int64_t parts_of(int64_t length, int64_t most) { return (length + most - 1) / most; }
+inline int64_t begin_of(int64_t i, int64_t parts, int64_t length, int64_t grain) {
+  return std::min(length, (length * i / parts + grain - 1) / grain * grain);
+}
 
 /// For the best instruction set that Highway finds now; `t` is f32 or f64.
 const RowGemm& row_gemm(DType t);
