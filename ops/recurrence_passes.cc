@@ -38,6 +38,33 @@ bool recurrence_internal::is_sum_of_rows(const Graph& body, Value v) {
          axis_index(axes[0], 2) == 0;
 }
 
+bool recurrence_internal::is_outer_sum(const Graph& body, Value v) {
+  const auto rows = [&](Value in) {
+    const Shape& s = body.type(in).shape;
+    return s.size() == 2 && !s[0].is_constant() && s[1].is_constant();
+  };
+  std::set<Value> seen{v};
+  std::vector<Value> todo{v};
+  while (!todo.empty()) {
+    const Node& n = body.node(todo.back().node);
+    const ValueType& type = body.type(todo.back());
+    todo.pop_back();
+    if (n.op->name == "matmul") {
+      if (!n.attributes.flag("transpose_a") || n.attributes.flag("transpose_b") ||
+          !rows(n.inputs[0]) || !rows(n.inputs[1]))
+        return false;
+    } else if (n.op->name == "add") {
+      for (const Value in : n.inputs) {
+        if (body.type(in) != type) return false;
+        if (seen.insert(in).second) todo.push_back(in);
+      }
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
 bool recurrence_internal::fits_program(const Node& n) {
   static const std::set<std::string_view> kHeld{"matmul", "concat", "fill",       "split",
                                                 "slice",  "sum",    "reduce_max", "reduce_min"};
@@ -46,7 +73,6 @@ bool recurrence_internal::fits_program(const Node& n) {
   }
   if (n.op == &placeholder_op()) return true;
   if (n.op == &constant_op()) return n.outputs[0].shape.size() < 2;
-  // Products over rows, with transpose_a, leave every loop.
   return !n.op->formula.empty() || kHeld.count(n.op->name) != 0;
 }
 

@@ -3,7 +3,8 @@
 // `hoist`: what does not depend on the carried state is computed for all steps at once, before the
 // loop: x_t W becomes one product over T*B rows. `sink`: sums over time of products (dW += x_t'
 // dg_t), and outputs that are products with a shared matrix, become one product after the loop.
-// `reuse`: what a gradient computes again for all steps, the loop gives as results.
+// `pair_loops`: what a gradient computes again for all steps, the loop gives as results; or, where
+// memory matters more than time, `recompute`: it does not.
 // `absorb`: elementwise work for all steps that only the loop reads is done in its steps, where its
 // operands are read anyway and its results stay in the cache.
 // `unite`: two loops that carry the same states on are one with the results of both: that of the
@@ -20,8 +21,12 @@ Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
 /// Only what is the same at each step.
 Subgraph hoist_shared(const Subgraph& s);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
-Subgraph reuse(const Subgraph& s, RewriteLog* log = nullptr);
+Subgraph pair_loops(const Subgraph& s, RewriteLog* log = nullptr);
+/// The same graph; the log tells what pair_loops() would have kept.
+Subgraph recompute(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph absorb(const Subgraph& s, RewriteLog* log = nullptr);
+/// Also what several loops read, in each of them: less memory, more work.
+Subgraph absorb_again(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph unite(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 

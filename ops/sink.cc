@@ -35,23 +35,22 @@ class Sinker {
   // Moves what it can; false when nothing moves.
   bool run() {
     const Subgraph old = parts_.body;
-    const bool program = is_program(old);
+    program_ = layout_.states > 0 && is_program(old) && !is_half(body().type(old.inputs[0]).dtype);
     std::vector<std::optional<Build>> ys(layout_.ys), sums(layout_.sums);
     bool any = false;
     for (size_t i = 0; i < layout_.ys; ++i) {
       const Value v = old.outputs[layout_.states + i];
-      if (v && !program && body().node(v.node).op->name == "matmul") ys[i] = after_y(v);
+      if (v && !program_ && body().node(v.node).op->name == "matmul") ys[i] = after_y(v);
       any = any || ys[i].has_value();
     }
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = old.outputs[layout_.states + layout_.ys + i];
-      // A program adds up what it has at hand.
-      if (v && !(program && is_sum_of_rows(body(), v)) && can_sink(v)) sums[i] = after_sum(v);
+      if (v && !is_added_up(v) && can_sink(v)) sums[i] = after_sum(v);
       any = any || sums[i].has_value();
     }
     if (!any) return false;
     // New outputs: states, the old ys that stay (null where they moved), the new ys, the old sums
-    // that stay.
+    // that stay, the new sums.
     std::vector<Value> outputs(old.outputs.begin(),
                                old.outputs.begin() + static_cast<std::ptrdiff_t>(layout_.states));
     for (size_t i = 0; i < layout_.ys; ++i)
@@ -59,6 +58,7 @@ class Sinker {
     outputs.insert(outputs.end(), lifted_.begin(), lifted_.end());
     for (size_t i = 0; i < layout_.sums; ++i)
       outputs.push_back(sums[i] ? Value{} : old.outputs[layout_.states + layout_.ys + i]);
+    outputs.insert(outputs.end(), added_up_.begin(), added_up_.end());
     parts_.body.outputs = outputs;
     parts_.ys = layout_.ys + lifted_.size();
     ys_ = std::move(ys);
@@ -83,7 +83,7 @@ class Sinker {
     for (size_t i = 0; i < layout_.sums; ++i)
       r[layout_.sum_of(i)] = sums_[i] ? (*sums_[i])(now) : now[layout_.sum_of(i) + extra];
     for (size_t i = 0; i < layout_.states; ++i)
-      r[layout_.trajectory_of(i)] = now[layout_.trajectory_of(i) + extra];
+      r[layout_.trajectory_of(i)] = now[layout_.trajectory_of(i) + extra + added_up_.size()];
     return r;
   }
 
@@ -92,6 +92,20 @@ class Sinker {
   bool per_row(Value v) const {
     const Shape& s = body().type(v).shape;
     return !s.empty() && s[0] == Dim::symbol(symbol_);
+  }
+
+  // A program adds up itself what it has at hand.
+  bool is_added_up(Value v) const {
+    return program_ && (is_sum_of_rows(body(), v) || is_outer_sum(body(), v));
+  }
+  // As a sum of the new recurrence.
+  Build add_up(Value v) {
+    auto at = std::find(added_up_.begin(), added_up_.end(), v);
+    if (at == added_up_.end()) at = added_up_.insert(added_up_.end(), v);
+    const size_t index = layout_.sums + static_cast<size_t>(at - added_up_.begin());
+    return [this, index](const Vars& results) {
+      return results[layout_.sum_of(index) + lifted_.size()];
+    };
   }
 
   // The value over all steps, as one of the new recurrence's results: padding is 0 there.
@@ -164,6 +178,7 @@ class Sinker {
     };
   }
   Build build_after_sum(Value v) {
+    if (is_added_up(v)) return add_up(v);
     const Node& n = body().node(v.node);
     if (n.op->name == "matmul") {
       return [this, a = in_product(n.inputs[0]), b = in_product(n.inputs[1])](const Vars& r) {
@@ -190,10 +205,11 @@ class Sinker {
   std::string symbol_;
   Parts& parts_;
   RecurrenceLayout layout_;
+  bool program_ = false;  // whether the engine can run the steps
   std::map<Value, Var> shared_;
   std::map<Value, bool> can_sink_;
   std::map<Value, Build> after_sum_;
-  std::vector<Value> lifted_;
+  std::vector<Value> lifted_, added_up_;
   std::vector<std::optional<Build>> ys_, sums_;
 };
 

@@ -97,8 +97,9 @@ std::vector<Pass> passes(const CompileOptions& o) {
       prune,
       simplify,
       merge,
-      {"reuse", "results of their loop now", reuse, false, true},
-      {"absorb", "in the steps of the loop that reads them", absorb},
+      o.recompute ? Pass{"recompute", "computed again, not kept", recompute, false, true}
+                  : Pass{"pair", "results of their loop now", pair_loops, false, true},
+      {"absorb", "in the steps of the loop that reads them", o.recompute ? absorb_again : absorb},
       {"fuse_elementwise", "in fewer passes over memory",
        [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
       {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},

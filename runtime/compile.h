@@ -24,8 +24,13 @@ struct CompileOptions {
   /// chosen that allocates or locks.
   bool one_step = false;
   Precision precision = Precision::full;  ///< of the weights of recurrences
-  size_t memory_budget =
-      0;  ///< bytes of a run's arena; 0 = no limit; above it, specialising is refused
+  /// Gradients of loops compute again what the forward pass had, rather than that it is kept for
+  /// all steps: of an LSTM its gates, 4 H of the 5 H numbers a step and row, for about a third more
+  /// time.
+  bool recompute = false;
+  /// Bytes of a run's arena; 0 = no limit. A plan that needs more is run as with `recompute`; one
+  /// that still does is refused when its sizes are known.
+  size_t memory_budget = 0;
 
   bool operator==(const CompileOptions&) const = default;
 };
@@ -50,8 +55,9 @@ Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options);
 
 /// Runs all passes on the part of the graph that `unit.outputs` need. The order: roll unrolled
 /// loops, lower what has no kernel, merge equal nodes, unite loops that carry the same states,
-/// prune, simplify, sink and hoist work out of loops, prune, simplify and merge again, reuse what
-/// loops computed, absorb into loops what only they read, fuse elementwise ops, drop dead code.
+/// prune, simplify, sink and hoist work out of loops, prune, simplify and merge again, let
+/// loops keep what their gradients need (or not: `recompute`), absorb into loops what only they
+/// read, fuse elementwise ops, drop dead code.
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,
                   std::vector<PassReport>* report = nullptr);
 

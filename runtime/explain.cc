@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 #include <map>
+#include <set>
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
@@ -26,45 +27,72 @@ std::string results(const std::vector<TensorType>& types) {
   return s;
 }
 
-// A number of what a body computes, whatever the order in which its nodes were made or its operands
-// are given: values are named as they are met from the outputs on.
-uint64_t fingerprint(const Node& recurrence) {
-  const Subgraph& body = *recurrence.body;
-  const RecurrenceLayout l(recurrence);
-  const Graph& g = body.graph;
-  std::map<int32_t, size_t> met;  // by node
-  std::string text;
-  const std::function<void(int32_t)> meet = [&](int32_t id) {
-    if (met.count(id) != 0) return;
-    const Node& n = g.node(id);
+// A text of what a body computes, whatever the order in which its nodes were made, its operands are
+// given, or its sums: values are named as they are met from the outputs on.
+class BodyText {
+ public:
+  explicit BodyText(const Node& recurrence) : body_(*recurrence.body), layout_(recurrence) {}
+
+  std::string text() {
+    std::string text;
+    const auto& outputs = body_.outputs;
+    const auto first_sum =
+        outputs.begin() + static_cast<std::ptrdiff_t>(layout_.states + layout_.ys);
+    std::for_each(outputs.begin(), first_sum, [&](Value v) { text += result(v); });
+    std::multiset<std::string> sums;
+    const std::map<int32_t, size_t> met = met_;
+    std::for_each(first_sum, outputs.end(), [&](Value v) {
+      met_ = met;
+      sums.insert(result(v));
+    });
+    for (const std::string& s : sums) text += s;
+    return text;
+  }
+
+ private:
+  std::string result(Value v) {
+    if (!v) return "-> none\n";
+    std::string text;
+    meet(v.node, text);
+    return text + cat("-> ", met_.at(v.node), ".", v.slot, "\n");
+  }
+
+  void meet(int32_t id, std::string& text) {
+    if (met_.count(id) != 0) return;
+    const Node& n = body_.graph.node(id);
     for (const Value v : n.inputs) {
-      if (v) meet(v.node);
+      if (v) meet(v.node, text);
     }
     text += n.op->name;
-    const auto input = std::find(body.inputs.begin(), body.inputs.end(), Value{id, 0});
-    if (const auto at = static_cast<size_t>(input - body.inputs.begin()); at < l.body_inputs())
-      text += at < l.states            ? cat(" state ", at)
-              : at < l.first_per_row() ? " x"
-              : at < l.first_shared()  ? " row"
-                                       : " shared";
+    const auto input = std::find(body_.inputs.begin(), body_.inputs.end(), Value{id, 0});
+    if (const auto at = static_cast<size_t>(input - body_.inputs.begin());
+        at < layout_.body_inputs())
+      text += at < layout_.states            ? cat(" state ", at)
+              : at < layout_.first_per_row() ? " x"
+              : at < layout_.first_shared()  ? " row"
+                                             : " shared";
     for (const auto& [name, value] : n.attributes.items()) {
       text += cat(" ", name, "=", value.str());
       const auto* t = value.get<Tensor>();  // long ones are printed without their elements
       if (t != nullptr && *t) text.append(reinterpret_cast<const char*>(t->raw()), t->bytes());
     }
-    for (const Value v : n.inputs) text += v ? cat(" ", met.at(v.node), ".", v.slot) : " -";
+    for (const Value v : n.inputs) text += v ? cat(" ", met_.at(v.node), ".", v.slot) : " -";
     for (const ValueType& t : n.outputs) text += cat(" ", t.str());
-    const size_t number = met.size();
-    met[id] = number;
-    if (n.body) text += cat(" ", fingerprint(n));
+    const size_t number = met_.size();
+    met_[id] = number;
+    if (n.body) text += cat(" ", BodyText(n).text());
     text += "\n";
-  };
-  for (const Value v : body.outputs) {
-    if (v) meet(v.node);
-    text += v ? cat("-> ", met.at(v.node), ".", v.slot, "\n") : "-> none\n";
   }
+
+  const Subgraph& body_;
+  RecurrenceLayout layout_;
+  std::map<int32_t, size_t> met_;  // by node
+};
+
+uint64_t fingerprint(const Node& recurrence) {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  for (const char c : BodyText(recurrence).text())
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   return hash;
 }
 

@@ -93,6 +93,11 @@ struct KernelArgs {
   const Progress* leader = nullptr;         ///< what this part follows
 };
 
+/// Some steps of time, [from, end).
+struct Steps {
+  int64_t from, end;
+};
+
 /// A kernel made ready for one call: immutable, run by any number of threads at the same time.
 class PreparedKernel {
  public:
@@ -106,11 +111,22 @@ class PreparedKernel {
   virtual void pack(size_t /*packing*/, const View& /*from*/, std::byte* /*to*/) const {}
   /// Computes `args.out`; any number of threads may run it at once.
   virtual void run(const KernelArgs& args) const = 0;
-  /// How many parts run() is best done in by so many threads, each on one thread without waiting
-  /// for another; 0: it is only done as a whole.
+
+  /// A loop over time can also be run by others, who call what follows: all parts for some steps,
+  /// then, where it has sums, all parts of these for the same steps, and so on until its last step,
+  /// then finish().
+  ///
+  /// How many parts are best for so many threads, each on one thread without waiting for another;
+  /// 0: it is only done as a whole.
   virtual int64_t parts(int /*threads*/) const { return 0; }
-  /// One of `parts`, and once all of them are done the rest.
-  virtual void run_part(const KernelArgs& /*args*/, int64_t /*part*/, int64_t /*parts*/) const {}
+  virtual int64_t steps() const { return 0; }
+  /// After how many steps at most the sums want to be added to; 0: it has none.
+  virtual int64_t steps_to_sum() const { return 0; }
+  virtual void run_part(const KernelArgs& /*args*/, int64_t /*part*/, int64_t /*parts*/,
+                        Steps /*steps*/) const {}
+  /// What all rows give together, one of as many parts as there are threads.
+  virtual void sum_part(const KernelArgs& /*args*/, int64_t /*part*/, int64_t /*parts*/,
+                        Steps /*steps*/) const {}
   virtual void finish(const KernelArgs& /*args*/) const {}
 };
 

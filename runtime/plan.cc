@@ -102,7 +102,9 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
     if (const auto known = find()) return hand_out(known);
   }
   check_undecided(binding);
-  auto made = std::make_shared<const BoundPlan>(*this, binding);
+  std::shared_ptr<const BoundPlan> made = std::make_shared<const BoundPlan>(*this, binding);
+  if (options_.memory_budget != 0 && made->arena_bytes() > options_.memory_budget)
+    made = bind_smaller(binding, made->arena_bytes());
   std::shared_ptr<const BoundPlan> let_go;  // after the lock
   const std::lock_guard lock(mutex_);
   if (const auto known = find()) return hand_out(known);  // another thread's
@@ -112,6 +114,27 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
   }
   bound_.emplace_back(binding, made);
   return hand_out(made);
+}
+
+std::shared_ptr<const BoundPlan> Plan::bind_smaller(const Binding& binding, size_t bytes) const {
+  if (options_.recompute || !options_.optimize || asked_.outputs.empty()) {
+    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run needs ", bytes,
+         " bytes, the budget is ", options_.memory_budget,
+         "; make the batch smaller or the budget larger");
+  }
+  std::shared_ptr<const Plan> smaller;
+  {
+    const std::lock_guard lock(mutex_);
+    smaller = smaller_;
+  }
+  if (smaller == nullptr) {
+    CompileOptions options = options_;
+    options.recompute = true;
+    smaller = compile(asked_, options);
+    const std::lock_guard lock(mutex_);
+    smaller_ = smaller;
+  }
+  return smaller->bind(binding);
 }
 
 BoundPlan::BoundPlan(const Plan& plan, Binding binding)
@@ -269,11 +292,6 @@ void BoundPlan::plan_memory() {
     }
   }
   arena_bytes_ = arena.top();
-  const size_t budget = plan_.options().memory_budget;
-  if (budget != 0 && arena_bytes_ > budget) {
-    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run needs ", arena_bytes_,
-         " bytes, the budget is ", budget, "; make the batch smaller or the budget larger");
-  }
 }
 
 std::vector<StepInfo> BoundPlan::steps() const {

@@ -50,6 +50,8 @@ class Plan : public std::enable_shared_from_this<Plan> {
   static std::shared_ptr<Plan> make(Subgraph unit, const CompileOptions& options,
                                     std::vector<PassReport> report);
   void check_undecided(const Binding& binding) const;
+  // The same for a plan that keeps less, or why there is none.
+  std::shared_ptr<const BoundPlan> bind_smaller(const Binding& binding, size_t bytes) const;
 
   Subgraph unit_;
   Subgraph asked_;                  // before the passes, which may drop the nodes
@@ -60,7 +62,8 @@ class Plan : public std::enable_shared_from_this<Plan> {
   std::unique_ptr<const PlanOutline> outline_;
   mutable std::mutex mutex_;
   mutable std::vector<std::pair<Binding, std::shared_ptr<const BoundPlan>>>
-      bound_;  // most recent last
+      bound_;                                    // most recent last
+  mutable std::shared_ptr<const Plan> smaller_;  // for bindings that are over the budget
 };
 
 /// A kernel as CompileOptions::kernel names it, and the op that it runs (empty = every op with a

@@ -1,10 +1,12 @@
 #include <rondo/runtime/side_by_side.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include <rondo/graph/op.h>
@@ -142,53 +144,157 @@ Schedule schedule(const std::vector<Work>& steps) {
   return Scheduler(steps).run();
 }
 
-void run_together(std::vector<TogetherCall>& calls, ThreadTeam& team,
-                  const std::function<void(size_t)>& failed) {
-  const auto guarded = [&](size_t i, const auto& f) {
-    try {
-      f();
-    } catch (const Error&) {
-      failed(i);
+namespace {
+
+using Failed = std::function<void(size_t)>;
+
+template <class F>
+void guarded(const Failed& failed, size_t call, const F& f) {
+  try {
+    f();
+  } catch (const Error&) {
+    failed(call);
+  }
+}
+
+// Loops in parts, all of them for some steps and then what they sum, and again for the next steps.
+// A piece of that work waits for pieces before it in this order, and for no others. How many steps
+// are summed at a time is each loop's own, so that no bit depends on what runs beside it.
+class Rounds {
+ public:
+  Rounds(const std::vector<TogetherCall>& calls, const std::vector<int64_t>& parts, int threads,
+         const Failed& failed)
+      : failed_(failed), threads_(threads), loops_(calls.size()) {
+    for (size_t i = 0; i < calls.size(); ++i) {
+      Loop& l = loops_[i];
+      l.call = &calls[i];
+      l.parts = parts[i];
+      l.first = i == 0 ? 0 : loops_[i - 1].first + loops_[i - 1].parts;
+      l.steps = calls[i].kernel->steps();
+      l.done = std::make_unique<Progress[]>(static_cast<size_t>(l.parts));
+      const int64_t leader = calls[i].leader;
+      // Who follows goes no further than its leader has come by then.
+      l.each =
+          leader < 0 ? std::max<int64_t>(1, l.steps) : loops_[static_cast<size_t>(leader)].each;
+      if (const int64_t s = calls[i].kernel->steps_to_sum(); s > 0) {
+        l.each = std::min(l.each, s);
+        l.summed = std::make_unique<Progress[]>(static_cast<size_t>(threads));
+        summing_.push_back(i);
+      }
+      rounds_ = std::max(rounds_, (l.steps + l.each - 1) / l.each);
     }
+    pieces_ = loops_.back().first + loops_.back().parts;
+  }
+
+  void run(ThreadTeam& team) {
+    const int64_t sums = static_cast<int64_t>(summing_.size()) * threads_, all = pieces_ + sums;
+    team.for_each_in_turn(rounds_ * all, [&](int64_t piece) {
+      const int64_t round = piece / all, k = piece % all;
+      if (k < pieces_) {
+        run_part(round, k);
+      } else {
+        sum_part(loops_[summing_[static_cast<size_t>((k - pieces_) / threads_)]], round,
+                 (k - pieces_) % threads_);
+      }
+    });
+  }
+
+ private:
+  struct Loop {
+    const TogetherCall* call;
+    int64_t parts, first, steps, each;
+    std::unique_ptr<Progress[]> done, summed;  // of each part
+    std::atomic<bool> broken = false;
   };
+  // Reached also when the work failed: nobody waits for it any more.
+  struct AtEnd {
+    Progress& progress;
+    int64_t steps;
+    ~AtEnd() { progress.reach(steps); }
+  };
+  static constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
+
+  // None once the loop has ended, or failed.
+  std::optional<Steps> steps_of(const Loop& l, int64_t round) const {
+    const int64_t from = round * l.each;
+    if ((round > 0 && from >= l.steps) || l.broken) return std::nullopt;
+    return Steps{from, std::min(l.steps, from + l.each)};
+  }
+  size_t index(const Loop& l) const { return static_cast<size_t>(&l - loops_.data()); }
+
+  void run_part(int64_t round, int64_t piece) {
+    const auto next = std::upper_bound(loops_.begin(), loops_.end(), piece,
+                                       [](int64_t p, const Loop& l) { return p < l.first; });
+    Loop& l = *std::prev(next);
+    const auto part = static_cast<size_t>(piece - l.first);
+    const std::optional<Steps> steps = steps_of(l, round);
+    AtEnd end{l.done[part], kAll};
+    if (!steps) return;
+    l.done[part].await(steps->from);
+    for (int i = 0; l.summed && i < threads_; ++i)
+      l.summed[static_cast<size_t>(i)].await(steps->from);
+    KernelArgs args = l.call->args;
+    args.progress = &l.done[part];
+    if (const int64_t leader = l.call->leader; leader >= 0)
+      args.leader = &loops_[static_cast<size_t>(leader)].done[part];
+    guarded(failed_, index(l), [&] {
+      try {
+        l.call->kernel->run_part(args, static_cast<int64_t>(part), l.parts, *steps);
+      } catch (...) {
+        l.broken = true;
+        throw;
+      }
+    });
+    if (steps->end < l.steps) end.steps = steps->end;
+  }
+
+  void sum_part(Loop& l, int64_t round, int64_t part) {
+    const std::optional<Steps> steps = steps_of(l, round);
+    if (!steps) return;
+    const AtEnd end{l.summed[static_cast<size_t>(part)], steps->end};
+    for (int64_t i = 0; i < l.parts; ++i) l.done[static_cast<size_t>(i)].await(steps->end);
+    if (l.broken) return;
+    guarded(failed_, index(l),
+            [&] { l.call->kernel->sum_part(l.call->args, part, threads_, *steps); });
+  }
+
+  const Failed& failed_;
+  int threads_;
+  std::vector<Loop> loops_;
+  std::vector<size_t> summing_;
+  int64_t rounds_ = 1, pieces_ = 0;
+};
+
+}  // namespace
+
+void run_together(std::vector<TogetherCall>& calls, ThreadTeam& team, const Failed& failed) {
   const int threads = team.members();
   const auto count = static_cast<int>(calls.size());
   // Loops that do not divide over the threads are each cut for all of them.
   const bool even = count % threads == 0 || threads % count == 0;
   const int each = even ? std::max(1, threads / count) : threads;
-  std::vector<int64_t> parts, first{0};
+  std::vector<int64_t> parts;
   bool in_parts = threads > 1;
   for (const TogetherCall& c : calls) {
     parts.push_back(c.kernel->parts(each));
-    first.push_back(first.back() + parts.back());
-    // Who follows takes the rows of its leader.
-    const bool alike = c.leader < 0 || parts[static_cast<size_t>(c.leader)] == parts.back();
+    // Who follows takes the rows of its leader, and sums when that does.
+    const auto alike = [&](const PreparedKernel& leader) {
+      const int64_t own = c.kernel->steps_to_sum(), its = leader.steps_to_sum();
+      return parts[static_cast<size_t>(c.leader)] == parts.back() &&
+             (own == 0 || its == 0 || own == its);
+    };
     // With too few rows for that, all threads had better share the columns of one after the other.
-    in_parts = in_parts && c.kernel->parts(threads) > 0 && alike;
+    in_parts = in_parts && c.kernel->parts(threads) > 0 &&
+               (c.leader < 0 || alike(*calls[static_cast<size_t>(c.leader)].kernel));
   }
-  if (!in_parts) {
+  if (in_parts) {
+    Rounds(calls, parts, threads, failed).run(team);
     for (size_t i = 0; i < calls.size(); ++i)
-      guarded(i, [&] { calls[i].kernel->run(calls[i].args); });
-    return;
+      guarded(failed, i, [&] { calls[i].kernel->finish(calls[i].args); });
+  } else {
+    for (size_t i = 0; i < calls.size(); ++i)
+      guarded(failed, i, [&] { calls[i].kernel->run(calls[i].args); });
   }
-  const auto progress = std::make_unique<Progress[]>(static_cast<size_t>(first.back()));
-  team.for_each_in_turn(first.back(), [&](int64_t piece) {
-    const auto i =
-        static_cast<size_t>(std::upper_bound(first.begin(), first.end(), piece) - first.begin()) -
-        1;
-    const int64_t part = piece - first[i];
-    KernelArgs args = calls[i].args;
-    args.progress = &progress[static_cast<size_t>(piece)];
-    if (const int64_t l = calls[i].leader; l >= 0)
-      args.leader = &progress[static_cast<size_t>(first[static_cast<size_t>(l)] + part)];
-    struct End {
-      Progress& progress;
-      ~End() { progress.reach(std::numeric_limits<int64_t>::max()); }  // also when it failed
-    } const end{*args.progress};
-    guarded(i, [&] { calls[i].kernel->run_part(args, part, parts[i]); });
-  });
-  for (size_t i = 0; i < calls.size(); ++i)
-    guarded(i, [&] { calls[i].kernel->finish(calls[i].args); });
 }
 
 }  // namespace rondo

@@ -171,7 +171,8 @@ TEST_CASE("what a step does beside its cycle becomes part of the loop", "[roll]"
       // Which loop does the work between two, and in which order gradients are added, may differ.
       for (size_t k = 0; k < want.size(); ++k) CHECK(distance(got[k], want[k]) < 1e-14);
       CHECK(steps(text).size() == how.size());
-      CHECK(size <= nodes);
+      // The work between two layers may stand outside of both loops, and its gradient too.
+      CHECK(size <= nodes + 3 * static_cast<int32_t>(layers - 1));
     } else {
       for (size_t k = 0; k < want.size(); ++k) CHECK(got[k].same_bits(want[k]));
       CHECK(steps(text) == how);

@@ -46,8 +46,8 @@ class Compiler {
     if (program_.dtype != f32 && program_.dtype != f64) return refuse("its state is no f32 or f64");
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
-      if (v && !recurrence_internal::is_sum_of_rows(body_.graph, v))
-        return refuse("a sum over time is more than that of a value's rows");
+      if (v && !is_sum(v))
+        return refuse("a sum over time is more than that of rows or of their products");
     }
     if (!place_inputs()) return refuse("an operand is no [B,width] of its state's dtype");
     live_ = live_nodes(body_);
@@ -60,6 +60,7 @@ class Compiler {
     place_outputs();
     if (!make_groups()) return refuse("its elementwise operations do not fit one program");
     make_sums();
+    make_outer_sums();
     make_ends();
     schedule_products();
     write_next_states();
@@ -89,6 +90,9 @@ class Compiler {
       for (const Value v : body_.graph.node(id).inputs) ++uses_[v];
     }
     for (const Value v : body_.outputs) ++uses_[v];
+    for (size_t i = 0; i < layout_.sums; ++i) {
+      if (const Value v = body_.outputs[layout_.states + layout_.ys + i]) count_use_in_sum(v);
+    }
   }
 
   bool rows_of(Value v, DType dtype) const {
@@ -127,12 +131,19 @@ class Compiler {
     return true;
   }
 
+  using Kept = CellProgram::Kept;
+  void keep(const Place& p, Kept how_long) {
+    Kept& kept = program_.kept[p.index];
+    kept = std::max(kept, how_long);
+  }
+
   CellProgram::Stage& stage(int i) {
     while (static_cast<int>(program_.stages.size()) <= i) program_.stages.emplace_back();
     return program_.stages[static_cast<size_t>(i)];
   }
   Place new_buffer(int64_t width) {
     program_.buffers.push_back(width);
+    program_.kept.push_back(Kept::kStep);
     return {Home::kBuffer, program_.buffers.size() - 1, 0, width};
   }
 
@@ -383,8 +394,14 @@ class Compiler {
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
       if (!v || !call_.out[layout_.sum_of(i)].present) continue;
-      const Value x = body_.graph.node(v.node).inputs[0];
-      if (!known_.at(x).scalar) place_of(x);
+      const auto place = [&](Value x) {
+        if (!known_.at(x).scalar) place_of(x);
+      };
+      if (is_outer_sum(v)) {
+        for_each_term(v, [&](Value a, Value b) { place(a), place(b); });
+      } else {
+        place(body_.graph.node(v.node).inputs[0]);
+      }
     }
     // What a later group reads must lie somewhere.
     for (const auto& [key, ids] : members_) {
@@ -442,13 +459,30 @@ class Compiler {
     return true;
   }
 
-  // The sum over rows of a value, which nothing in the step reads.
+  bool is_outer_sum(Value v) const {
+    return recurrence_internal::is_outer_sum(body_.graph, v) &&
+           body_.graph.type(v).dtype == program_.dtype;
+  }
+  bool is_sum(Value v) const {
+    return recurrence_internal::is_sum_of_rows(body_.graph, v) || is_outer_sum(v);
+  }
+  // A sum over rows, of a value or of outer products, which nothing in the step reads.
   bool is_only_summed(const Node& n) const {
-    const Value v{n.id, 0};
-    if (!recurrence_internal::is_sum_of_rows(body_.graph, v) || !per_row(n.inputs[0])) return false;
-    const auto first =
-        body_.outputs.begin() + static_cast<std::ptrdiff_t>(layout_.states + layout_.ys);
-    return std::count(first, body_.outputs.end(), v) == uses_.at(v);
+    const auto it = uses_in_sums_.find({n.id, 0});
+    return it != uses_in_sums_.end() && it->second == uses_.at({n.id, 0});
+  }
+  void count_use_in_sum(Value v) {
+    const Node& n = body_.graph.node(v.node);
+    if (++uses_in_sums_[v] == 1 && n.op->name == "add") {
+      for (const Value in : n.inputs) count_use_in_sum(in);
+    }
+  }
+  // Calls f for each term a' b of such a sum.
+  template <class F>
+  void for_each_term(Value v, const F& f) const {
+    const Node& n = body_.graph.node(v.node);
+    if (n.op->name == "matmul") return f(n.inputs[0], n.inputs[1]);
+    for (const Value in : n.inputs) for_each_term(in, f);
   }
 
   // Each row adds to its own sum, after the groups that compute what it adds.
@@ -456,6 +490,7 @@ class Compiler {
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
       if (!v || !call_.out[layout_.sum_of(i)].present) continue;
+      if (is_outer_sum(v)) continue;
       const Value x = body_.graph.node(v.node).inputs[0];
       const Known& k = known_.at(x);
       const int64_t w = width(x);
@@ -475,6 +510,36 @@ class Compiler {
     }
   }
 
+  void make_outer_sums() {
+    for (size_t i = 0; i < layout_.sums; ++i) {
+      const Value v = body_.outputs[layout_.states + layout_.ys + i];
+      if (!v || !call_.out[layout_.sum_of(i)].present || !is_outer_sum(v)) continue;
+      for_each_term(v, [&](Value a, Value b) {
+        const auto [it, first] = with_.emplace(b, program_.outer_sums.size());
+        if (first) program_.outer_sums.push_back({kept_rows(b), {}});
+        program_.outer_sums[it->second].terms.push_back({kept_rows(a), i});
+      });
+    }
+    // In the order in which they are added up, the first of each sum begins it.
+    std::set<size_t> begun;
+    for (CellProgram::OuterSums& s : program_.outer_sums) {
+      for (CellProgram::OuterSums::Term& t : s.terms) t.begins = begun.insert(t.index).second;
+    }
+  }
+  // Where rows of a value still lie some steps later.
+  Place kept_rows(Value v) {
+    const Known& k = known_.at(v);
+    if (k.scalar) return filled(k.number, width(v));
+    Place p = *k.place;
+    if (p.home == Home::kState) {
+      const Place copy = new_buffer(width(v));
+      stage(0).moves.emplace_back(CellProgram::Copy{p, copy});
+      p = copy;
+    }
+    if (p.home == Home::kBuffer) keep(p, Kept::kUntilSummed);
+    return p;
+  }
+
   void make_ends() {
     for (size_t i = 0; i < layout_.states; ++i) {
       const Known& k = known_.at(body_.outputs[i]);
@@ -492,7 +557,6 @@ class Compiler {
 
   void schedule_products() {
     using When = CellProgram::Product::When;
-    program_.ahead.assign(program_.buffers.size(), false);
     for (size_t s = 0; s < program_.stages.size(); ++s) {
       auto& moves = program_.stages[s].moves;
       for (size_t m = 0; m < moves.size(); ++m) {
@@ -500,12 +564,13 @@ class Compiler {
         if (p == nullptr) continue;
         const Value made = made_.at({static_cast<int>(s), static_cast<int>(m)});
         p->index = program_.products++;
-        const auto over_time = [](const Place& at) {
-          return at.home == Home::kX || at.home == Home::kY;
+        const auto over_time = [&](const Place& at) {
+          return at.home == Home::kX || at.home == Home::kY ||
+                 (at.home == Home::kBuffer && program_.kept[at.index] == Kept::kUntilSummed);
         };
         if (p->a.home == Home::kX && (!p->c || p->c->home == Home::kX)) {
           p->when = When::kBefore;
-          if (p->y.home == Home::kBuffer) program_.ahead[p->y.index] = true;
+          if (p->y.home == Home::kBuffer) keep(p->y, Kept::kAhead);
         } else if (over_time(p->a) && !p->c && p->y.home == Home::kY && uses_.at(made) == 1) {
           p->when = When::kAfter;
         }
@@ -519,7 +584,7 @@ class Compiler {
       const Place next = program_.next[i];
       const int64_t width = program_.state_widths[i];
       if (next.home != Home::kBuffer || next.width != width ||
-          program_.buffers[next.index] != width || program_.ahead[next.index])
+          program_.buffers[next.index] != width || program_.kept[next.index] != Kept::kStep)
         continue;
       program_.buffers[next.index] = 0;
       program_.for_each_place([&](Place& p) {
@@ -540,7 +605,8 @@ class Compiler {
   std::vector<int32_t> live_;
   std::map<Value, Known> known_;
   std::map<Value, size_t> shared_;
-  std::map<Value, int> uses_;
+  std::map<Value, int> uses_, uses_in_sums_;
+  std::map<Value, size_t> with_;  // second factors of outer products, and where their sums are
   std::map<std::pair<int, int>, Value> made_;  // by stage and move, what a product makes
   std::map<std::pair<int, int64_t>, std::vector<int32_t>>
       members_;  // (stage, width) -> elementwise nodes

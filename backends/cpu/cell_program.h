@@ -37,6 +37,7 @@ struct Place {
   /// Bytes from the start of where it lies, from one step of time to the next and from row to row:
   /// set once sizes are known.
   size_t offset = 0, step = 0, row = 0;
+  int64_t period = 0;  ///< of the engine's own memory: steps until it is written again
 };
 
 struct CellProgram {
@@ -76,7 +77,10 @@ struct CellProgram {
   DType dtype = DType::f32;
   std::vector<Stage> stages;
   std::vector<int64_t> buffers;  ///< widths
-  std::vector<bool> ahead;       ///< of each buffer: written for many steps at once
+  /// How long each of them keeps what a step wrote: for the step, for as many as products are done
+  /// together, for as many as products of rows are added up together.
+  enum class Kept : uint8_t { kStep, kAhead, kUntilSummed };
+  std::vector<Kept> kept;
   size_t products = 0;
   std::vector<Copy> ends;   ///< outputs that no group wrote in place
   std::vector<Place> next;  ///< where each next state lies at the end of a step
@@ -91,6 +95,17 @@ struct CellProgram {
     size_t index;
   };
   std::vector<Sum> sums;
+  /// Sums over time and rows of a' b, the gradients of matrices, for all a that meet one b.
+  struct OuterSums {
+    struct Term {
+      Place a;
+      size_t index;         ///< which of the recurrence's sums it is part of,
+      bool begins = false;  ///< and whether the first of these
+    };
+    Place b;
+    std::vector<Term> terms;
+  };
+  std::vector<OuterSums> outer_sums;
   std::vector<int64_t> state_widths;
   std::vector<Tensor> numbers;  ///< rows of one number each, that places point at
 
@@ -126,6 +141,10 @@ void CellProgram::for_each_place(const F& f) {
   for (Copy& c : ends) f(c.from), f(c.to);
   all(next);
   for (Sum& s : sums) f(s.row);
+  for (OuterSums& s : outer_sums) {
+    f(s.b);
+    for (OuterSums::Term& t : s.terms) f(t.a);
+  }
 }
 
 }  // namespace rondo::cpu

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include <rondo/backends/cpu/spread.h>
 
@@ -11,10 +12,6 @@ namespace {
 using Home = Place::Home;
 
 constexpr int64_t kGrain = 16;  // columns: what a line of cache holds
-
-int64_t number_at(const View& v, int64_t i) {
-  return v.type->dtype == i32 ? v.as<int32_t>()[i] : v.as<int64_t>()[i];
-}
 
 size_t row_bytes(const TensorType& t, size_t axes_before) {
   size_t n = size_of(t.dtype);
@@ -32,12 +29,7 @@ inline std::byte* RecurrentPiece::at(const Place& p, int64_t row) const {
       return state(p.index, row, s_ + after, done(row) + after) + p.offset;
     return (after != 0 ? next_ : now_)[p.index] + static_cast<size_t>(row) * p.row + p.offset;
   }
-  std::byte* const base = p.home == Home::kConstant ? const_cast<std::byte*>(p.constant)
-                          : p.home == Home::kY      ? args_.out[p.index].data
-                          : p.home == Home::kBuffer ? args_.workspace
-                                                    : args_.in[plan_.operand_of(p)].data;
-  const int64_t time = p.home == Home::kBuffer ? t_ % plan_.ahead : t_;
-  return base + p.offset + static_cast<size_t>(time) * p.step + static_cast<size_t>(row) * p.row;
+  return plan_.at(args_, p, t_, row);
 }
 
 RecurrentPiece::Share::Columns RecurrentPiece::Share::part_of(int64_t width, int64_t grain) const {
@@ -56,11 +48,11 @@ RecurrentPiece::RecurrentPiece(const RecurrentPlan& plan, const KernelArgs& args
       first_(first),
       count_(count) {}
 
-void RecurrentPiece::run() {
+void RecurrentPiece::run(Steps steps) {
   read_windows();
-  begin_states();
-  for (int64_t s = 0; s < plan_.steps; s += plan_.ahead) {
-    const int64_t end = std::min(plan_.steps, s + plan_.ahead);
+  if (steps.from == 0) begin_states();
+  for (int64_t s = steps.from; s < steps.end; s += plan_.ahead) {
+    const int64_t end = std::min(steps.end, s + plan_.ahead);
     if (args_.leader != nullptr) args_.leader->await(end);
     multiply_together(When::kBefore, s, end);
     share_.meet();
@@ -72,14 +64,12 @@ void RecurrentPiece::run() {
     multiply_together(When::kAfter, s, end);
     if (args_.progress != nullptr) args_.progress->reach(end);
   }
-  end_states();
+  if (steps.end == plan_.steps) end_states();
 }
 
 void RecurrentPiece::read_windows() {
-  const View &b = args_.in[plan_.layout.begin()], &e = args_.in[plan_.layout.end()];
   for (int64_t r = 0; r < count_; ++r) {
-    begin_[r] = b ? number_at(b, first_ + r) : 0;
-    end_[r] = e ? number_at(e, first_ + r) : plan_.steps;
+    std::tie(begin_[r], end_[r]) = plan_.window(args_, first_ + r);
     if (begin_[r] < 0 || end_[r] > plan_.steps || begin_[r] > end_[r]) {
       fail(Fault::kArgument, "recurrence.window.range", "[", plan_.title, "] row ", first_ + r,
            " runs steps [", begin_[r], ", ", end_[r], "), which do not lie in [0, ", plan_.steps,
@@ -109,7 +99,7 @@ std::byte* RecurrentPiece::state(size_t i, int64_t row, int64_t loop_steps,
   const auto skip = static_cast<size_t>(row) * s.bytes;
   if (!s.in_trajectory) return args_.workspace + s.at[row_steps & 1] + skip;
   if (loop_steps == plan_.steps) return args_.workspace + s.at[0] + skip;
-  const auto before = static_cast<size_t>(time_of(loop_steps) * plan_.rows) * s.bytes;
+  const auto before = static_cast<size_t>(plan_.time_of(loop_steps) * plan_.rows) * s.bytes;
   return args_.out[plan_.layout.trajectory_of(i)].data + before + skip;
 }
 
@@ -138,7 +128,7 @@ void RecurrentPiece::end_states() {
 // The time of the step, and the rows that run at it.
 void RecurrentPiece::begin_step(int64_t s) {
   s_ = s;
-  t_ = time_of(s);
+  t_ = plan_.time_of(s);
   active_count_ = 0;
   for (int64_t r = 0; r < count_; ++r) {
     if (t_ >= begin_[r] && t_ < end_[r]) active_[active_count_++] = first_ + r;

@@ -34,7 +34,7 @@ class RecurrentPiece {
   /// the workspace's.
   RecurrentPiece(const RecurrentPlan& plan, const KernelArgs& args, int64_t scratch, int64_t first,
                  int64_t count, const Share& share);
-  void run();
+  void run(Steps steps);
 
  private:
   using When = CellProgram::Product::When;
@@ -62,7 +62,6 @@ class RecurrentPiece {
   // A row of a state after so many steps of the loop (where it lies in its trajectory) and of the
   // row itself (where not).
   std::byte* state(size_t i, int64_t row, int64_t loop_steps, int64_t row_steps) const;
-  int64_t time_of(int64_t s) const { return plan_.reverse ? plan_.steps - 1 - s : s; }
   // Steps that a row has done before the present one.
   int64_t done(int64_t row) const {
     if (!plan_.windows) return s_;

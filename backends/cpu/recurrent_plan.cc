@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include <rondo/backends/cpu/outer_products.h>
 #include <rondo/graph/op.h>
 
 namespace rondo::cpu {
 namespace {
 
 using Home = Place::Home;
+using Kept = CellProgram::Kept;
 
 // Threads share columns for matrices whose reading takes longer than meeting.
 constexpr size_t kBytesToShare = size_t{256} << 10;
@@ -70,15 +72,24 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   place_states(call);
   const int64_t most = kRowsAhead / std::clamp<int64_t>(rows, 1, kMostRows);
   ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
+  if (!program.outer_sums.empty()) {
+    to_sum = ahead * std::max<int64_t>(1, parts_of(kRowsToSum, ahead * std::max<int64_t>(1, rows)));
+    to_sum = std::min(to_sum, std::max(ahead, steps));
+  }
   std::vector<size_t> buffers;
   for (size_t i = 0; i < program.buffers.size(); ++i) {
-    const int64_t kept = program.ahead[i] ? ahead : 1;
+    const int64_t kept = steps_kept(program.kept[i]);
     buffers.push_back(take(static_cast<size_t>(kept * rows * program.buffers[i]) * element));
   }
   program.for_each_place([&](Place& p) { locate(call, buffers, p); });
   const int64_t pieces = parts_of(rows, kFewestRows);
   scratch_at = take(scratch * static_cast<size_t>(worth_sharing() ? kMostMembers : pieces));
+  place_sums();
   ends_are_own = find_own_ends();
+}
+
+int64_t RecurrentPlan::steps_kept(Kept k) const {
+  return k == Kept::kUntilSummed ? to_sum : k == Kept::kAhead ? ahead : 1;
 }
 
 bool RecurrentPlan::worth_sharing() const {
@@ -100,6 +111,21 @@ void RecurrentPlan::place_states(const KernelCall& call) {
     if (!s.in_trajectory) s.at[1] = take(s.bytes * static_cast<size_t>(rows));
     states.push_back(s);
   }
+}
+
+void RecurrentPlan::place_sums() {
+  if (program.outer_sums.empty()) return;
+  int64_t widest = 0;
+  size_t lists = 0;
+  for (const CellProgram::OuterSums& s : program.outer_sums) {
+    widest = std::max(widest, s.b.width);
+    lists = std::max(lists, 1 + s.terms.size());
+  }
+  list_bytes = align_up(static_cast<size_t>(to_sum * rows) * sizeof(void*));
+  packed_at = lists * list_bytes;
+  sum_pads.emplace(parts_of(widest, OuterProducts::grain(program.dtype)),
+                   packed_at + OuterProducts::scratch_bytes(program.dtype, to_sum * rows, widest));
+  sum_pads_at = take(sum_pads->workspace_bytes());
 }
 
 size_t RecurrentPlan::operand_of(const Place& p) const {
@@ -132,7 +158,8 @@ void RecurrentPlan::locate(const KernelCall& call, const std::vector<size_t>& bu
     case Home::kBuffer:
       p.row = static_cast<size_t>(program.buffers[p.index]) * element;
       p.offset += buffers[p.index];
-      if (!program.ahead[p.index]) return;
+      p.period = steps_kept(program.kept[p.index]);
+      if (p.period == 1) return;
       break;
     default:
       return;

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <rondo/backends/cpu/cell_program.h>
 #include <rondo/backends/cpu/row_gemm.h>
+#include <rondo/backends/cpu/scratchpads.h>
 
 namespace rondo::cpu {
 
@@ -15,6 +18,9 @@ namespace rondo::cpu {
 inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
 /// Rows of products that need not be done step by step: so many share the reading of their matrix.
 inline constexpr int64_t kRowsAhead = 64;
+/// Steps of at least so many rows are added to the gradients of matrices at a time: what is added
+/// to is read and written once for each time, and what is added is still in the cache.
+inline constexpr int64_t kRowsToSum = 1024;
 /// Threads that share the columns where there are fewer pieces than threads.
 inline constexpr int kMostMembers = 8;
 
@@ -29,6 +35,7 @@ struct RecurrentPlan {
   std::string title;  ///< for errors
   int64_t steps = 0, rows = 0;
   int64_t ahead = 1;                   ///< steps whose products are done together
+  int64_t to_sum = 0;                  ///< steps that are added up together; 0: nothing is
   size_t step_bytes = 0;               ///< of the matrices that each step reads
   bool ends_are_own = false;           ///< see find_own_ends
   std::vector<bool> step_xs, step_ys;  ///< what the groups of a step read and write
@@ -47,6 +54,9 @@ struct RecurrentPlan {
 
   size_t workspace_bytes = 0;
   size_t scratch = 0, scratch_at = 0;  ///< of each piece: products and programs in turn
+  /// What adds up rows: a list of them for each place they lie at, and a part of the second factor.
+  std::optional<Scratchpads> sum_pads;
+  size_t sum_pads_at = 0, list_bytes = 0, packed_at = 0;
 
   /// Where a state lies after the step.
   Place next_state(size_t i) const {
@@ -55,6 +65,24 @@ struct RecurrentPlan {
             .width = program.state_widths[i],
             .row = states[i].bytes};
   }
+  /// A row of a place that is no state's at the time t.
+  std::byte* at(const KernelArgs& args, const Place& p, int64_t t, int64_t row) const {
+    std::byte* const base = p.home == Place::Home::kConstant ? const_cast<std::byte*>(p.constant)
+                            : p.home == Place::Home::kY      ? args.out[p.index].data
+                            : p.home == Place::Home::kBuffer ? args.workspace
+                                                             : args.in[operand_of(p)].data;
+    const int64_t time = p.home != Place::Home::kBuffer ? t : p.period > 1 ? t % p.period : 0;
+    return base + p.offset + static_cast<size_t>(time) * p.step + static_cast<size_t>(row) * p.row;
+  }
+  /// The first step of a row, and the one behind its last.
+  std::pair<int64_t, int64_t> window(const KernelArgs& args, int64_t row) const {
+    const View &begin = args.in[layout.begin()], &end = args.in[layout.end()];
+    const auto number = [&](const View& v) {
+      return v.type->dtype == i32 ? int64_t{v.as<int32_t>()[row]} : v.as<int64_t>()[row];
+    };
+    return {begin ? number(begin) : 0, end ? number(end) : steps};
+  }
+  int64_t time_of(int64_t step) const { return reverse ? steps - 1 - step : step; }
   /// Which operand a place of a recurrence's input is.
   size_t operand_of(const Place& p) const;
   size_t size(const Place& p) const { return p.flags ? sizeof(bool) : element; }
@@ -71,6 +99,8 @@ struct RecurrentPlan {
 
  private:
   void place_states(const KernelCall& call);
+  void place_sums();
+  int64_t steps_kept(CellProgram::Kept k) const;
   void locate(const KernelCall& call, const std::vector<size_t>& buffers, Place& p) const;
   bool find_own_ends() const;
   size_t take(size_t bytes);

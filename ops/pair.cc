@@ -131,9 +131,9 @@ class Loop {
   std::multimap<Key, int32_t> steps_;
 };
 
-class Reuser {
+class Pairer {
  public:
-  explicit Reuser(const Subgraph& s) : s_(s), ids_(live_nodes(s)) {
+  explicit Pairer(const Subgraph& s) : s_(s), ids_(live_nodes(s)) {
     users_.resize(static_cast<size_t>(s.graph.size()));
     for (const int32_t id : ids_) {
       for (const Value v : s.graph.node(id).inputs) {
@@ -276,45 +276,60 @@ Vars with_results(Rebuilder& r, const Node& n, const std::vector<Value>& inner) 
   return now;
 }
 
-}  // namespace
-
-Subgraph reuse(const Subgraph& s, RewriteLog* log) {
-  Reuser reuser(s);
+// What loops and others both compute, and what of it the loops would have to give.
+struct Pairs {
   std::map<int32_t, std::vector<Value>> inner;       // by loop: new results
   std::map<Value, std::pair<int32_t, size_t>> from;  // value -> loop, which of them
   std::set<int32_t> gone;
+};
+Pairs pairs_of(const Subgraph& s, RewriteLog* log) {
+  const Pairer pairer(s);
+  Pairs p;
   for (const int32_t id : live_nodes(s)) {
     const Node& n = s.graph.node(id);
-    if (!is_recurrence(n) || is_branch(n) || gone.count(id) != 0) continue;
-    const Reuser::Found f = reuser.find(n, gone);
+    if (!is_recurrence(n) || is_branch(n) || p.gone.count(id) != 0) continue;
+    const Pairer::Found f = pairer.find(n, p.gone);
     for (const auto& [outer, step] : f.results) {
-      std::vector<Value>& list = inner[id];
+      std::vector<Value>& list = p.inner[id];
       auto at = std::find(list.begin(), list.end(), step);
       if (at == list.end()) at = list.insert(list.end(), step);
-      from[outer] = {id, static_cast<size_t>(at - list.begin())};
+      p.from[outer] = {id, static_cast<size_t>(at - list.begin())};
     }
-    gone.insert(f.nodes.begin(), f.nodes.end());
+    p.gone.insert(f.nodes.begin(), f.nodes.end());
     if (log == nullptr) continue;
     for (const int32_t g : f.nodes) log->note(s.graph.node(g).op->name);
   }
+  return p;
+}
+
+}  // namespace
+
+Subgraph recompute(const Subgraph& s, RewriteLog* log) {
+  pairs_of(s, log);
+  return s;
+}
+
+Subgraph pair_loops(const Subgraph& s, RewriteLog* log) {
+  const auto [inner, from, gone] = pairs_of(s, log);
   if (gone.empty()) return s;
   std::map<int32_t, Vars> made;
-  return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
-    if (const auto it = inner.find(n.id); it != inner.end()) {
-      Vars now = with_results(r, n, it->second);
-      const auto first = now.begin() + static_cast<std::ptrdiff_t>(n.outputs.size());
-      made[n.id] = Vars(first, now.end());
-      now.erase(first, now.end());
-      return now;
-    }
-    if (gone.count(n.id) == 0) return {};
-    Vars results(n.outputs.size());
-    for (size_t k = 0; k < results.size(); ++k) {
-      const auto it = from.find({n.id, static_cast<int32_t>(k)});
-      if (it != from.end()) results[k] = made.at(it->second.first)[it->second.second];
-    }
-    return results;
-  });
+  return rebuild(
+      s, [&, &inner = inner, &from = from, &gone = gone](Rebuilder& r, const Node& n) -> Vars {
+        if (const auto it = inner.find(n.id); it != inner.end()) {
+          Vars now = with_results(r, n, it->second);
+          const auto first = now.begin() + static_cast<std::ptrdiff_t>(n.outputs.size());
+          made[n.id] = Vars(first, now.end());
+          now.erase(first, now.end());
+          return now;
+        }
+        if (gone.count(n.id) == 0) return {};
+        Vars results(n.outputs.size());
+        for (size_t k = 0; k < results.size(); ++k) {
+          const auto it = from.find({n.id, static_cast<int32_t>(k)});
+          if (it != from.end()) results[k] = made.at(it->second.first)[it->second.second];
+        }
+        return results;
+      });
 }
 
 }  // namespace rondo
