@@ -1,5 +1,6 @@
 // Sums over time and rows of outer products, as the gradients of matrices are: the engine adds them
 // up some steps at a time. Against the reference, with the same bits for any team.
+#include <cmath>
 #include <functional>
 #include <memory>
 
@@ -89,9 +90,11 @@ Loop loop_of(const Sum& s, DType type, int64_t steps, int64_t rows, bool reverse
   return l;
 }
 
-// Some units in the last place of the largest that a sum of so many terms of at most 1 can be.
+// Sums of so many terms of at most 1, of which each is rounded once: errors add up like steps of a
+// random walk.
 double tolerance(DType type, int64_t terms) {
-  return 8 * static_cast<double>(terms) * (type == f64 ? 2.3e-16 : 1.2e-7);
+  const auto n = static_cast<double>(terms);
+  return 2 * n * std::sqrt(n) * (type == f64 ? 2.3e-16 : 1.2e-7);
 }
 
 void check(const Loop& l, double tolerance) {
