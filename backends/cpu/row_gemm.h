@@ -1,8 +1,9 @@
 // Products of a few rows with a resident matrix: y_i = c_i + bias + a_i W, the heart of a recurrent
 // step. W is packed once a version.
 //
-// Each element is a chain of fused multiply-adds in the order of k, so its bits depend neither on
-// how many rows are worked on together nor on who works on them.
+// Each element is a chain of fused multiply-adds in the order of k (in fewer bits: of a dot product
+// a step, in an order that k alone decides), so its bits depend neither on how many rows are worked
+// on together nor on who works on them.
 #pragma once
 
 #include <algorithm>

@@ -1,10 +1,13 @@
 // Products with weights in bf16 or in 8 bits: half and a quarter of the bytes, and where the
 // machine multiplies pairs and quads of them in one instruction, twice and four times the speed.
+// Sums are made in vectors or, where it has them, in tiles (tiles.h), of the same packed weights.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
+#include <rondo/backends/cpu/isa.h>
 #include <rondo/backends/cpu/row_gemm.h>
+#include <rondo/backends/cpu/tiles.h>
 
 // The instruction sets that differ here are those with dot products.
 #define HWY_WANT_AVX3_DL 1
@@ -36,6 +39,7 @@ struct Bf16 {
   using Sum = VF;
   static constexpr int64_t kGroup = 2;
   static constexpr bool kScaled = false;
+  static constexpr auto kTiles = &TileUnit::multiply_bf16;
   static HWY_INLINE Sum zero() { return hn::Zero(F32()); }
   static HWY_INLINE Sum add_dot(hn::Vec<I32> a, hn::Vec<I32> w, Sum sum) {
     const hn::Repartition<hwy::bfloat16_t, F32> d;
@@ -59,6 +63,7 @@ struct Int8 {
   using Sum = hn::Vec<I32>;
   static constexpr int64_t kGroup = 4;
   static constexpr bool kScaled = true;
+  static constexpr auto kTiles = &TileUnit::multiply_int8;
   static HWY_INLINE Sum zero() { return hn::Zero(I32()); }
   // `a` holds 128 more than is meant, without a sign: what that adds is known of each column.
   static HWY_INLINE Sum add_dot(hn::Vec<I32> a, hn::Vec<I32> w, Sum sum) {
@@ -72,12 +77,16 @@ struct Int8 {
   }
 };
 
+template <class K>
+int64_t groups_of(int64_t k) {
+  return (k + K::kGroup - 1) / K::kGroup;
+}
+
 // Of a panel: the columns' groups, then, where numbers are scaled, each column's scale and the sum
 // of its numbers.
 template <class K>
 size_t panel_bytes(int64_t k) {
-  const int64_t groups = (k + K::kGroup - 1) / K::kGroup;
-  const int64_t words = block_columns() * (groups + (K::kScaled ? 2 : 0));
+  const int64_t words = block_columns() * (groups_of<K>(k) + (K::kScaled ? 2 : 0));
   return static_cast<size_t>(words) * 4;
 }
 template <class K>
@@ -95,7 +104,7 @@ template <class K>
 void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, void* packed) {
   using E = typename K::Element;
   const auto* const from = static_cast<const float*>(w);
-  const int64_t block = block_columns(), groups = (k + K::kGroup - 1) / K::kGroup;
+  const int64_t block = block_columns(), groups = groups_of<K>(k);
   auto* panel = static_cast<std::byte*>(packed);
   for (int64_t b = 0; b < n; b += block, panel += panel_bytes<K>(k)) {
     auto* const to = reinterpret_cast<E*>(panel);
@@ -127,13 +136,6 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
     }
   }
 }
-
-// Rows of a in groups, and their scales.
-struct Groups {
-  const int32_t* rows;
-  int64_t stride;  // groups of a row
-  const float* scales;
-};
 
 void narrow(Bf16, const float* a, int64_t k, hwy::bfloat16_t* to, float*) {
   const F32 d;
@@ -173,13 +175,78 @@ void narrow(Int8, const float* a, int64_t k, int8_t* to, float* scale) {
   }
 }
 
+// Rows of a in groups, and their scales, one after another in the scratch.
+struct Groups {
+  int32_t* rows;
+  int64_t stride;  // groups of a row
+  float* scales;
+
+  static size_t bytes(int64_t rows, int64_t stride) {
+    return align(static_cast<size_t>(rows * stride) * 4) + align(static_cast<size_t>(rows) * 4);
+  }
+  Groups(void* scratch, int64_t count, int64_t stride)
+      : rows(static_cast<int32_t*>(scratch)),
+        stride(stride),
+        scales(reinterpret_cast<float*>(static_cast<std::byte*>(scratch) +
+                                        align(static_cast<size_t>(count * stride) * 4))) {}
+
+  template <class K>
+  void fill(const GemmRows& g, int64_t k) const {
+    const int64_t groups = groups_of<K>(k);
+    for (int64_t r = 0; r < g.rows; ++r) {
+      int32_t* const row = rows + r * stride;
+      if (groups > 0) row[groups - 1] = 0;  // what is beyond k
+      narrow(K(), static_cast<const float*>(g.a[r]), k, reinterpret_cast<typename K::Element*>(row),
+             scales + r);
+    }
+  }
+};
+
+// What becomes of the sums of one vector of columns, from `at` on: the ends of their panel scale
+// them, bias and c are added, and those below n are results.
+template <class K>
+struct Results {
+  const GemmRows& g;
+  const float* scales;
+  int64_t at;
+  size_t some;
+  VF bias, scale;
+  hn::Vec<I32> shift;
+
+  HWY_INLINE Results(const GemmRows& g, const Groups& a, int64_t at, int64_t n, const int32_t* ends)
+      : g(g),
+        scales(a.scales),
+        at(at),
+        some(static_cast<size_t>(std::min(n - at, lanes()))),
+        bias(g.bias == nullptr ? hn::Zero(F32()) : load(g.bias)) {
+    if constexpr (K::kScaled) {
+      scale = hn::Load(F32(), reinterpret_cast<const float*>(ends));
+      shift = hn::ShiftLeft<7>(hn::Load(I32(), ends + block_columns()));
+    }
+  }
+  HWY_INLINE VF load(const void* p) const {
+    return hn::LoadN(F32(), static_cast<const float*>(p) + at, some);
+  }
+  HWY_INLINE void put(int64_t row, typename K::Sum sum) const {
+    const F32 d;
+    VF y;
+    if constexpr (K::kScaled) {
+      y = hn::Mul(hn::ConvertTo(d, hn::Sub(sum, shift)), hn::Mul(scale, hn::Set(d, scales[row])));
+    } else {
+      y = sum;
+    }
+    y = hn::Add(y, bias);
+    if (g.c != nullptr) y = hn::Add(y, load(g.c[row]));
+    hn::StoreN(y, d, static_cast<float*>(g.y[row]) + at, some);
+  }
+};
+
 template <class K, int64_t R, int64_t S>
 HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int64_t k,
                      const std::byte* panels, int64_t first, int64_t n) {
   constexpr int64_t kWide = S * kVectors;
-  const F32 d;
   const I32 di;
-  const int64_t groups = (k + K::kGroup - 1) / K::kGroup, words = block_columns();
+  const int64_t groups = groups_of<K>(k), words = block_columns();
   const int64_t panel = static_cast<int64_t>(panel_bytes<K>(k)) / 4;
   const auto* const w0 = reinterpret_cast<const int32_t*>(panels);
   const int32_t* rows[R];
@@ -206,30 +273,12 @@ HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int6
   }
 #pragma GCC unroll 16
   for (int64_t v = 0; v < kWide; ++v) {
-    const int64_t at = first + v * lanes(), left = n - at;
-    if (left <= 0) continue;
-    const auto some = static_cast<size_t>(std::min(left, lanes()));
-    const auto load = [&](const void* p) {
-      return hn::LoadN(d, static_cast<const float*>(p) + at, some);
-    };
-    [[maybe_unused]] const int32_t* const tail =
-        w0 + v / kVectors * panel + groups * words + v % kVectors * lanes();
-    const VF bias = g.bias == nullptr ? hn::Zero(d) : load(g.bias);
+    const int64_t at = first + v * lanes();
+    if (at >= n) continue;
+    const Results<K> results(g, a, at, n,
+                             w0 + v / kVectors * panel + groups * words + v % kVectors * lanes());
 #pragma GCC unroll 8
-    for (int64_t r = 0; r < R; ++r) {
-      VF y;
-      if constexpr (K::kScaled) {
-        const VF scale = hn::Mul(hn::Load(d, reinterpret_cast<const float*>(tail)),
-                                 hn::Set(d, a.scales[first_row + r]));
-        const auto whole = hn::Sub(sum[r][v], hn::ShiftLeft<7>(hn::Load(di, tail + words)));
-        y = hn::Mul(hn::ConvertTo(d, whole), scale);
-      } else {
-        y = sum[r][v];
-      }
-      y = hn::Add(y, bias);
-      if (g.c != nullptr) y = hn::Add(y, load(g.c[first_row + r]));
-      hn::StoreN(y, d, static_cast<float*>(g.y[first_row + r]) + at, some);
-    }
+    for (int64_t r = 0; r < R; ++r) results.put(first_row + r, sum[r][v]);
   }
 }
 
@@ -250,34 +299,94 @@ struct Tiles {
 
 template <class K>
 size_t scratch_bytes(int64_t rows, int64_t k) {
-  const int64_t groups = (k + K::kGroup - 1) / K::kGroup;
-  return align(static_cast<size_t>(rows * groups) * 4) + align(static_cast<size_t>(rows) * 4);
+  return Groups::bytes(rows, groups_of<K>(k));
 }
 
 template <class K>
 void run(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
-  using E = typename K::Element;
-  const int64_t groups = (k + K::kGroup - 1) / K::kGroup;
-  auto* const rows = static_cast<int32_t*>(g.scratch);
-  auto* const scales = reinterpret_cast<float*>(static_cast<std::byte*>(g.scratch) +
-                                                align(static_cast<size_t>(g.rows * groups) * 4));
-  for (int64_t r = 0; r < g.rows; ++r) {
-    if (groups > 0) rows[(r + 1) * groups - 1] = 0;  // what is beyond k
-    narrow(K(), static_cast<const float*>(g.a[r]), k, reinterpret_cast<E*>(rows + r * groups),
-           scales + r);
+  const Groups a(g.scratch, g.rows, groups_of<K>(k));
+  a.fill<K>(g, k);
+  for_tiles(Tiles<K>{g, a, k, n, static_cast<const std::byte*>(packed)}, g.rows, n, block_columns(),
+            g.backwards);
+}
+
+// How rows and their k are cut into tiles of one shape.
+struct Cut {
+  int64_t groups, depth, steps, stride, high, height;
+
+  Cut(int64_t rows, int64_t groups)
+      : groups(groups),
+        depth(std::clamp<int64_t>(groups, 1, kTileSide)),
+        steps(tile_steps(groups, depth)),
+        // An odd number of lines, or the rows of a tile would share few places in the cache.
+        stride((steps * depth / kTileSide | 1) * kTileSide),
+        high(std::max<int64_t>(1, (rows + kTileSide - 1) / kTileSide)),
+        height(std::max<int64_t>(1, (rows + high - 1) / high)) {}
+
+  int64_t rows() const { return high * height; }  // what is in those beyond reaches no result
+  // The last tile of k has zeros for what the one before had.
+  void part(int32_t* row) const {
+    const int64_t again = steps * depth - groups, last = groups - (steps - 1) * depth;
+    if (again == 0) return;
+    int32_t* const tile = row + (steps - 1) * depth;
+    std::memmove(tile + again, tile, static_cast<size_t>(last) * 4);
+    std::fill_n(tile, again, 0);
   }
-  for_tiles(Tiles<K>{g, {rows, groups, scales}, k, n, static_cast<const std::byte*>(packed)},
-            g.rows, n, block_columns(), g.backwards);
+};
+
+template <class K>
+size_t scratch_of_tiles(int64_t rows, int64_t k) {
+  const Cut cut(rows, groups_of<K>(k));
+  return Groups::bytes(cut.rows(), cut.stride);
+}
+
+// Sums of floats go this way however few the rows are, for their bits are the tiles' own; those of
+// integers are the same everywhere, and few rows wait for the weights, not for arithmetic.
+template <class K>
+void run_on_tiles(const GemmRows& g, int64_t k, const void* packed, int64_t n) {
+  constexpr int64_t kFewRows = 4, kWidest = kTileSide * 4;
+  if (K::kScaled && g.rows < kFewRows) return run<K>(g, k, packed, n);
+  const TileUnit& unit = tile_unit();
+  const int64_t groups = groups_of<K>(k), block = block_columns();
+  const Cut cut(g.rows, groups);
+  const Groups a(g.scratch, cut.rows(), cut.stride);
+  a.fill<K>(g, k);
+  for (int64_t r = 0; r < g.rows; ++r) cut.part(a.rows + r * a.stride);
+  const TileShape shape{cut.height, cut.depth, std::min(block, kTileSide)};
+  alignas(64) int32_t sums[2 * kTileSide * kWidest];
+  unit.configure(shape);
+  const int64_t blocks = (n + block - 1) / block;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t b = g.backwards ? blocks - 1 - i : i, first = b * block;
+    const int64_t columns = std::min(block, n - first);
+    const auto* const w = reinterpret_cast<const int32_t*>(
+        static_cast<const std::byte*>(packed) + static_cast<size_t>(b) * panel_bytes<K>(k));
+    for (int64_t t = 0; t < cut.high; t += 2) {
+      const int64_t high = std::min<int64_t>(2, cut.high - t), row = t * cut.height;
+      (unit.*K::kTiles)({shape, a.rows + row * a.stride, a.stride, w, block, groups, high,
+                         (columns + shape.width - 1) / shape.width, sums, block});
+      const int64_t rows = std::min(high * cut.height, g.rows - row);
+      for (int64_t j = 0; j < columns; j += lanes()) {
+        const Results<K> results(g, a, first + j, n, w + groups * block + j);
+        for (int64_t r = 0; r < rows; ++r)
+          results.put(row + r, hn::BitCast(hn::DFromV<typename K::Sum>(),
+                                           hn::Load(I32(), sums + r * block + j)));
+      }
+    }
+  }
+  unit.release();
 }
 
 template <class K>
-const RowGemm* gemm_of(Precision p) {
-  static const RowGemm g{p,       block_columns(), packed_bytes<K>, pack<K>,
-                         nullptr, run<K>,          scratch_bytes<K>};
-  return &g;
+const RowGemm* gemm_of(Precision p, bool tiles) {
+  static const RowGemm g[] = {
+      {p, block_columns(), packed_bytes<K>, pack<K>, nullptr, run<K>, scratch_bytes<K>},
+      {p, block_columns(), packed_bytes<K>, pack<K>, nullptr, run_on_tiles<K>, scratch_of_tiles<K>},
+  };
+  return g + (tiles ? 1 : 0);
 }
-const RowGemm* bf16_gemm() { return gemm_of<Bf16>(Precision::bf16); }
-const RowGemm* int8_gemm() { return gemm_of<Int8>(Precision::int8); }
+const RowGemm* bf16_gemm(bool tiles) { return gemm_of<Bf16>(Precision::bf16, tiles); }
+const RowGemm* int8_gemm(bool tiles) { return gemm_of<Int8>(Precision::int8, tiles); }
 
 }  // namespace
 }  // namespace rondo::cpu::HWY_NAMESPACE
@@ -288,8 +397,8 @@ namespace rondo::cpu {
 HWY_EXPORT(bf16_gemm);
 HWY_EXPORT(int8_gemm);
 const RowGemm& row_gemm_low(Precision p) {
-  return p == Precision::bf16 ? *HWY_DYNAMIC_DISPATCH(bf16_gemm)()
-                              : *HWY_DYNAMIC_DISPATCH(int8_gemm)();
+  return p == Precision::bf16 ? *HWY_DYNAMIC_DISPATCH(bf16_gemm)(tiles_chosen())
+                              : *HWY_DYNAMIC_DISPATCH(int8_gemm)(tiles_chosen());
 }
 }  // namespace rondo::cpu
 #endif
