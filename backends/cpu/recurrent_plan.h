@@ -18,9 +18,9 @@ namespace rondo::cpu {
 inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
 /// Rows of products that need not be done step by step: so many share the reading of their matrix.
 inline constexpr int64_t kRowsAhead = 64;
-/// Steps of at least so many rows are added to the gradients of matrices at a time: what is added
-/// to is read and written once for each time, and what is added is still in the cache.
-inline constexpr int64_t kRowsToSum = 1024;
+/// Steps of at least so many rows are added to the gradients of matrices at a time, while what they
+/// gave is still in the cache.
+inline constexpr int64_t kRowsToSum = 128;
 /// Threads that share the columns where there are fewer pieces than threads.
 inline constexpr int kMostMembers = 8;
 

@@ -136,6 +136,16 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
               : hn::Add(bias, load_some(d, static_cast<const T*>(g.c[first_row + r]) + at, n - at));
     }
   }
+  // The sums of the next tile arrive meanwhile: rows that lie far apart are not foreseen.
+  if (kByDepth && g.c != nullptr) {
+    for (int64_t r = first_row + R; r < first_row + 2 * R; ++r) {
+      const bool here = r < g.rows;
+      if (!here && first + kWide * lanes >= n) break;
+      const T* const c =
+          static_cast<const T*>(g.c[here ? r : r - g.rows]) + first + (here ? 0 : kWide * lanes);
+      for (int64_t v = 0; v < kWide; ++v) __builtin_prefetch(c + v * lanes, 1, 3);
+    }
+  }
   for (int64_t i = 0, at = 0; i < k; ++i, at += g.a_step, w += kVectors * lanes) {
     hn::Vec<decltype(d)> column[kWide];
 #pragma GCC unroll 16
