@@ -182,7 +182,9 @@ void limit_threads(int64_t n, char** argv) {
 // no choice.
 std::unique_ptr<Network> best_network(Machine& on, const Task& t, std::string& path) {
   const auto network = [&](dnnl_prop_kind_t kind) {
-    if (t.layers > 1) {
+    // Of two directions one primitive would stack each for itself and join them at the end: another
+    // network, with half the inputs in its upper layers.
+    if (t.layers > 1 && t.directions == 1) {
       try {
         return std::make_unique<Network>(on, t, kind, true);
       } catch (const dnnl::error&) {  // layers of different widths

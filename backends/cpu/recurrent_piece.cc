@@ -205,7 +205,7 @@ void RecurrentPiece::fetch_ahead() const {
 }
 
 struct RecurrentPiece::Rows {
-  static constexpr int64_t kMost = kRowsAhead;
+  static constexpr int64_t kMost = kMostRowsAhead;
   const void *a[kMost], *c[kMost];
   void* y[kMost];
   int64_t count = 0;

@@ -43,7 +43,7 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   steps = extent[0];
   rows = extent[1];
   windows = call.in[layout.begin()].present || call.in[layout.end()].present;
-  size_t gemm_scratch = 0;
+  size_t gemm_scratch = 0, largest = 0;
   step_xs.assign(layout.xs, false);
   step_ys.assign(layout.ys, false);
   for (const CellProgram::Stage& s : program.stages) {
@@ -56,7 +56,8 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
                           cat("rows.", name_of(gemm.precision), gemm.block, ".", p->k, "x", p->n,
                               p->transposed ? "t" : "")});
       if (p->when == CellProgram::Product::When::kInStep) step_bytes += bytes;
-      gemm_scratch = std::max(gemm_scratch, align_up(gemm.scratch_bytes(kRowsAhead, p->k)));
+      gemm_scratch = std::max(gemm_scratch, align_up(gemm.scratch_bytes(kMostRowsAhead, p->k)));
+      if (p->when != CellProgram::Product::When::kInStep) largest = std::max(largest, bytes);
     }
     for (const CellProgram::Group& g : s.groups) {
       scratch = std::max(scratch, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
@@ -70,7 +71,8 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   }
   scratch = std::max(align_up(scratch), gemm_scratch);
   place_states(call);
-  const int64_t most = kRowsAhead / std::clamp<int64_t>(rows, 1, kMostRows);
+  const int64_t rows_ahead = largest < kBytesFromMemory ? kRowsAhead : kMostRowsAhead;
+  const int64_t most = rows_ahead / std::clamp<int64_t>(rows, 1, kMostRows);
   ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
   if (!program.outer_sums.empty()) {
     to_sum = ahead * std::max<int64_t>(1, parts_of(kRowsToSum, ahead * std::max<int64_t>(1, rows)));

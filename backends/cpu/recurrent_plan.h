@@ -16,8 +16,10 @@ namespace rondo::cpu {
 /// Rows that one thread takes through time together, so that they share the reading of weights;
 /// fewer where there are threads to spare. No row's bits depend on its neighbours.
 inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
-/// Rows of products that need not be done step by step: so many share the reading of their matrix.
-inline constexpr int64_t kRowsAhead = 64;
+/// Rows of products that need not be done step by step: so many share the reading of their matrix,
+/// and more that of one that comes from memory each time.
+inline constexpr int64_t kRowsAhead = 64, kMostRowsAhead = 256;
+inline constexpr size_t kBytesFromMemory = size_t{8} << 20;
 /// Steps of at least so many rows are added to the gradients of matrices at a time, while what they
 /// gave is still in the cache.
 inline constexpr int64_t kRowsToSum = 128;
