@@ -133,7 +133,8 @@ void add_bench(CLI::App& app, Run& run) {
         fmt::print("{}",
                    a->json ? to_json(a->model, a->options, r) : to_text(a->model, a->options, r));
       } catch (const Error& e) {
-        if (e.code().rfind("bench.", 0) == 0) throw UsageError(e.what());
+        if (e.code().rfind("bench.", 0) == 0 || e.code() == "plan.kernel.unknown")
+          throw UsageError(e.what());
         throw;
       }
       return 0;
