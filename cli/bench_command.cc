@@ -107,6 +107,8 @@ void add_bench(CLI::App& app, Run& run) {
   c->add_option("--backend", a->options.backend, "Where it runs")
       ->check(CLI::IsMember(backends))
       ->capture_default_str();
+  c->add_option("--kernel", a->options.kernel,
+                "Runs every call that it supports, cpu.recurrence.onednn say");
   c->add_option("--min-time", a->options.min_time, "Seconds of timed runs; at least 5 runs")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -131,7 +133,8 @@ void add_bench(CLI::App& app, Run& run) {
         fmt::print("{}",
                    a->json ? to_json(a->model, a->options, r) : to_text(a->model, a->options, r));
       } catch (const Error& e) {
-        if (e.code().rfind("bench.", 0) == 0) throw UsageError(e.what());
+        if (e.code().rfind("bench.", 0) == 0 || e.code() == "plan.kernel.unknown")
+          throw UsageError(e.what());
         throw;
       }
       return 0;

@@ -52,7 +52,7 @@ says(1, "0 passed, 0 failed", "verify", VECTORS, "--only", "lstmLaye")
 says(1, "0 passed, 0 failed", "verify", ONE, "--kernel", "reference.argmax")
 says(0, "1 passed, 0 failed", "verify", ONE, "--kernel", "runtime.recurrence.steps")
 says(0, "1 passed, 0 failed", "verify", "tests/vectors/ops/products/matmul_odd_sizes.safetensors", "--kernel", "cpu.matmul.onednn")
-each = ["verify", VECTORS, "--only", "sru,lstmLayerCell", "--kernel", "all"]
+each = ["verify", VECTORS, "--only", "sru,lstmLayerCell,gru", "--kernel", "all"]
 table = says(0, "0 failed", *each).stdout
 rows = {line.split()[0]: line.split()[3:] for line in table.splitlines() if "   f" in line}
 for kernel in ("runtime.recurrence.steps", "cpu.recurrence.engine", "cpu.matmul.eigen", "reference.matmul"):
@@ -113,6 +113,9 @@ check("bench --json", figures["runs"] >= 5 and figures["allocations"] > 0, resul
 refuses("lstm2", "bench", "lstm2", *SMALL)
 refuses("sru", "bench", "sru", *SMALL)
 check("bench --explain", "recurrence" in rondo("bench", "gru", *SMALL, "--explain").stdout, result)
+forced = rondo("bench", "lstm", *SMALL, "--kernel", "runtime.recurrence.steps", "--json")
+check("bench --kernel", json.loads(forced.stdout)["kernel"] == "runtime.recurrence.steps", forced)
+refuses("a kernel called 'cpu.lstm'", "bench", "lstm", *SMALL, "--kernel", "cpu.lstm")
 step = json.loads(rondo("bench", "lstm", "--mode", "stream", *SMALL[2:], "--json").stdout)
 check("bench --mode stream", step["time"] == 1 and step["allocations"] == 0, step)
 refuses("--time is required", "bench", "lstm", *SMALL[2:])

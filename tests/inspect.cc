@@ -86,7 +86,7 @@ TEST_CASE("explain tells what the passes did, and why each kernel", "[inspect]")
   CHECK(has(text, "\npasses\n"));
   CHECK(has(text, "cpu.matmul.eigen"));
   CHECK(has(text, "cpu.matmul.onednn does not support it"));
-  CHECK(has(text, "recurrence  cpu.recurrence.engine  f64[5,2,3]\n"));
+  CHECK(has(text, "recurrence  cpu.recurrence.engine  f64[5,2,3]"));
   CHECK(has(text, "1 state, 1 input, 1 output over time\n"));
   CHECK(has(text, ": add matmul tanh\n"));
 }

@@ -24,7 +24,7 @@ class Cpu final : public Backend {
     for (const auto add :
          {add_elementwise, add_fused, add_matmul_onednn, add_matmul_eigen, add_matmul_packed,
           add_product_over_time, add_reduce, add_order, add_shape, add_arrange, add_index, add_nn,
-          add_random, add_patches, add_recurrent})
+          add_random, add_patches, add_recurrent, add_recurrent_onednn})
       add(rows_);
   }
   std::string_view name() const override { return "cpu"; }

@@ -25,6 +25,7 @@ void add_nn(std::vector<Kernel>& rows);
 void add_patches(std::vector<Kernel>& rows);
 void add_random(std::vector<Kernel>& rows);
 void add_recurrent(std::vector<Kernel>& rows);
+void add_recurrent_onednn(std::vector<Kernel>& rows);
 
 /// "oneDNN 3.2.0", or "no oneDNN".
 std::string onednn_description();
