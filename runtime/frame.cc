@@ -45,7 +45,7 @@ void Frame::set(size_t value, std::byte* data) {
   data_[value] = data;
   const PlanOutline& o = plan_.outline_;
   for (uint32_t i = o.first_view_of[value]; i < o.first_view_of[value + 1]; ++i)
-    views_[o.view_of[i]].data = data;
+    views_[o.view_of[i]].data = data + o.view_at[o.view_of[i]];
 }
 
 void Frame::set_input(size_t i, const std::byte* data) {

@@ -259,8 +259,12 @@ void BoundPlan::plan_memory() {
     for (const int64_t v : steps_[s].in) {
       if (v >= 0) last[static_cast<size_t>(v)] = s;
     }
+    for (const int64_t v : steps_[s].out) {
+      if (v >= 0) last[static_cast<size_t>(v)] = s;
+    }
   }
   for (const PlanOutline::Copy& c : outline_.copies) last[c.value] = steps_.size();
+  std::vector<bool> placed(places_.size(), false);  // several steps may write parts of one
   ArenaHoles arena;
   std::vector<std::pair<size_t, size_t>> of_group;  // workspaces and packings: where, bytes
   const auto take_for_group = [&](size_t bytes) {
@@ -276,9 +280,11 @@ void BoundPlan::plan_memory() {
     }
     for (const int64_t v : step.out) {
       if (v < 0 || places_[static_cast<size_t>(v)].home != Home::kArena) continue;
+      if (placed[static_cast<size_t>(v)]) continue;
+      placed[static_cast<size_t>(v)] = true;
       Place& p = places_[static_cast<size_t>(v)];
       p.at = arena.take(p.type->bytes());
-      dies[std::max(s, last[static_cast<size_t>(v)])].push_back(static_cast<size_t>(v));
+      dies[last[static_cast<size_t>(v)]].push_back(static_cast<size_t>(v));
     }
     if (const size_t n = step.prepared->workspace_bytes(); n != 0)
       step.workspace = take_for_group(n);
@@ -359,16 +365,19 @@ void BoundPlan::list_packings() {
     const auto packings = step.prepared->packings();
     for (size_t i = 0; i < packings.size(); ++i, ++n) {
       const Place& p = places_[static_cast<size_t>(step.in[packings[i].operand])];
+      const size_t at = step.in_at[packings[i].operand];
       packed_by_.emplace_back(s, i);
       packed_constants_.emplace_back();
       if (p.home == Home::kConstant) {
         packed_constants_.back() = allocate_aligned(packings[i].bytes);
         step.prepared->pack(
-            i, {&step.call.in[packings[i].operand], const_cast<std::byte*>(p.constant)},
+            i, {&step.call.in[packings[i].operand], const_cast<std::byte*>(p.constant) + at},
             packed_constants_.back().get());
       }
       if (p.home == Home::kInput)
-        packings_.push_back({p.at, packings[i].bytes, packings[i].layout, n});
+        packings_.push_back({p.at, packings[i].bytes,
+                             at == 0 ? packings[i].layout : cat(packings[i].layout, " from ", at),
+                             n});
     }
   }
 }
@@ -376,8 +385,9 @@ void BoundPlan::list_packings() {
 void BoundPlan::pack(const InputPacking& p, const std::byte* input, std::byte* to) const {
   const auto [s, i] = packed_by_[p.index];
   const Step& step = steps_[s];
-  const View from{&step.call.in[step.prepared->packings()[i].operand],
-                  const_cast<std::byte*>(input)};  // NOLINT: never written through
+  const size_t operand = step.prepared->packings()[i].operand;
+  const View from{&step.call.in[operand],  // NOLINT below: never written through
+                  const_cast<std::byte*>(input) + step.in_at[operand]};  // NOLINT
   step.prepared->pack(i, from, to);
 }
 

@@ -88,7 +88,7 @@ struct StepInfo {
 struct InputPacking {
   size_t input;  ///< which of the plan's
   size_t bytes;
-  std::string_view layout;
+  std::string layout;
   size_t index;  ///< which of the frame's packings
 };
 

@@ -5,6 +5,7 @@
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/ops/shape.h>
 #include <rondo/runtime/side_by_side.h>
 
 namespace rondo {
@@ -20,6 +21,17 @@ bool names_no_symbol(const Attributes& a) {
     const auto* shape = i.second.get<Shape>();
     return shape == nullptr || names_no_symbol(*shape);
   });
+}
+
+// Whether parts along that axis follow each other in memory.
+bool is_one_block(const Dims& d, size_t axis) {
+  return std::all_of(d.begin(), d.begin() + static_cast<std::ptrdiff_t>(axis),
+                     [](int64_t n) { return n == 1; });
+}
+size_t bytes_behind(const TensorType& t, size_t axis) {
+  size_t n = size_of(t.dtype);
+  for (size_t a = axis + 1; a < t.dims.size(); ++a) n *= static_cast<size_t>(t.dims[a]);
+  return n;
 }
 
 }  // namespace
@@ -55,6 +67,7 @@ PlanOutline::PlanOutline(const Plan& plan) : live_(live_nodes(plan.unit())) {
   place_values(plan.unit());
   list_steps(plan);
   if (plan.options().optimize && !plan.options().one_step) order_steps();
+  settle();
   list_views();
 }
 
@@ -66,7 +79,8 @@ void PlanOutline::list_values(const Subgraph& unit) {
   for (const TensorType& t : types) places.push_back({.type = &t});
   used_.resize(places.size());
   is_sized.resize(places.size());
-  lies_in_.assign(places.size(), kItself);
+  for (size_t v = 0; v < places.size(); ++v) views_.push_back({v, 0});
+  parts_ = views_;
   for (const int32_t i : live_) {
     const Node& n = unit.graph.node(i);
     bool is_late = n.check_at_bind;
@@ -119,25 +133,95 @@ void PlanOutline::place_values(const Subgraph& unit) {
   }
 }
 
+PlanOutline::Inside PlanOutline::viewed(size_t value) const {
+  Inside i{value, 0};
+  while (views_[i.value].value != i.value) i = {views_[i.value].value, i.at + views_[i.value].at};
+  return i;
+}
+PlanOutline::Inside PlanOutline::inside(size_t value) const {
+  Inside i = viewed(value);
+  while (parts_[i.value].value != i.value) i = {parts_[i.value].value, i.at + parts_[i.value].at};
+  return i;
+}
+
+// Where in its operand the result of a reshape or of a slice of whole blocks lies; none for others.
+std::optional<size_t> PlanOutline::begins_at(const Node& n) const {
+  if (n.op->name == "reshape") return 0;
+  if (n.op->name != "slice" || is_sized[index(n.inputs[0])]) return std::nullopt;
+  const Dims& whole = types[index(n.inputs[0])].dims;
+  const Dim& begin = n.attributes.shape("bounds")[0];
+  const size_t axis = axis_index(n.attributes.integer("axis"), whole.size());
+  if (!begin.is_constant() || !is_one_block(whole, axis)) return std::nullopt;
+  return bytes_behind(types[index(n.inputs[0])], axis) * static_cast<size_t>(begin.constant());
+}
+
+// Whether what is put together was made in its place: operands of memory of their own are given
+// theirs in the result, if that can be done for all.
+bool PlanOutline::takes_parts(const Node& n) {
+  using Home = BoundPlan::Home;
+  if (n.op->name != "concat") return false;
+  const size_t y = index({n.id, 0});
+  if (is_sized[y] || !used_[y]) return false;
+  const size_t axis = axis_index(n.attributes.integer("axis"), types[y].dims.size());
+  if (!is_one_block(types[y].dims, axis)) return false;
+  std::vector<std::pair<size_t, size_t>> parts;  // value, where
+  size_t at = 0;
+  for (const Value v : n.inputs) {
+    const Inside i = viewed(index(v));
+    const bool own = places[i.value].home == Home::kArena && !is_sized[i.value] && i.at == 0 &&
+                     types[i.value].bytes() == types[index(v)].bytes();
+    if (!own || is_sized[index(v)]) return false;
+    for (const auto& [other, where] : parts) {
+      if (other == i.value) return false;
+    }
+    parts.emplace_back(i.value, at);
+    at += types[i.value].bytes();
+  }
+  Joined& joined = joined_.emplace_back();
+  joined.whole = static_cast<int64_t>(y);
+  for (const auto& [value, where] : parts) {
+    joined.parts.push_back(static_cast<int64_t>(value));
+    parts_[value] = {y, where};
+    places[value].home = Home::kNone;
+  }
+  if (places[y].home == Home::kNone) places[y].home = Home::kArena;
+  return true;
+}
+
+// From values to the memory that they lie in.
+void PlanOutline::settle() {
+  const auto where = [&](std::vector<int64_t>& values, std::vector<size_t>& at) {
+    at.assign(values.size(), 0);
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (values[i] < 0) continue;
+      const Inside in = inside(static_cast<size_t>(values[i]));
+      values[i] = static_cast<int64_t>(in.value);
+      at[i] = in.at;
+    }
+  };
+  for (const auto& s : steps) where(s->in, s->in_at), where(s->out, s->out_at);
+}
+
 void PlanOutline::list_steps(const Plan& plan) {
   const Graph& g = plan.unit().graph;
   const CompileOptions& options = plan.options();
+  const bool views = options.optimize && options.kernel.empty();
   for (const int32_t id : live_) {
     const Node& n = g.node(id);
     if (is_leaf(n) || n.op == &constant_op()) continue;
-    if (n.op->name == "reshape" && options.optimize && options.kernel.empty()) {
-      const size_t v = index({id, 0});
-      if (places[v].home == BoundPlan::Home::kNone) {  // the same bytes, where they lie
-        lies_in_[v] = root(index(n.inputs[0]));
+    if (views && places[index({id, 0})].home == BoundPlan::Home::kNone) {
+      if (const auto at = begins_at(n)) {  // the same bytes, where they lie
+        views_[index({id, 0})] = {index(n.inputs[0]), *at};
         continue;
       }
     }
+    if (views && takes_parts(n)) continue;
     auto s = std::make_unique<Step>();
     s->node = &n;
     // A body's own plan sees the binding too.
     s->fixed = names_no_symbol(n.attributes) && plan.body_of(id) == nullptr;
     for (const Value v : n.inputs) {
-      s->in.push_back(v ? static_cast<int64_t>(root(index(v))) : -1);
+      s->in.push_back(v ? static_cast<int64_t>(index(v)) : -1);
       if (v && is_sized[index(v)]) s->fixed = false;
     }
     for (size_t k = 0; k < n.outputs.size(); ++k) {
@@ -154,9 +238,15 @@ void PlanOutline::list_steps(const Plan& plan) {
 
 void PlanOutline::order_steps() {
   std::vector<Work> work;
-  for (const auto& s : steps) work.push_back({s->node, &s->in, &s->out});
+  for (const auto& s : steps) {
+    Work& w = work.emplace_back();
+    w.node = s->node;
+    for (const int64_t v : s->in)
+      w.in.push_back(v < 0 ? v : static_cast<int64_t>(viewed(static_cast<size_t>(v)).value));
+    w.out = s->out;
+  }
   std::vector<std::unique_ptr<Step>> ordered;
-  for (const Schedule::Place& p : schedule(work).places) {
+  for (const Schedule::Place& p : schedule(work, joined_).places) {
     ordered.push_back(std::move(steps[p.step]));
     ordered.back()->group = p.group;
     ordered.back()->leader = p.leader;
@@ -170,6 +260,8 @@ void PlanOutline::list_views() {
     s->first_view = value_of.size();
     value_of.insert(value_of.end(), s->in.begin(), s->in.end());
     value_of.insert(value_of.end(), s->out.begin(), s->out.end());
+    view_at.insert(view_at.end(), s->in_at.begin(), s->in_at.end());
+    view_at.insert(view_at.end(), s->out_at.begin(), s->out_at.end());
   }
   views = value_of.size();
   first_view_of.assign(places.size() + 1, 0);

@@ -5,11 +5,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <rondo/runtime/plan.h>
+#include <rondo/runtime/side_by_side.h>
 
 namespace rondo {
 
@@ -22,7 +24,8 @@ struct PlanOutline {
   /// A node that a kernel runs.
   struct Step {
     const Node* node;
-    std::vector<int64_t> in, out;  ///< values; -1 absent
+    std::vector<int64_t> in, out;       ///< the values that they lie in; -1 absent
+    std::vector<size_t> in_at, out_at;  ///< and where in them, in bytes
     size_t first_view;
     bool fixed;        ///< nothing that its kernel sees names a symbol: one prepared kernel for all
     size_t group = 1;  ///< steps from here on that run together; 0: in one that began before
@@ -49,10 +52,18 @@ struct PlanOutline {
   size_t views = 0;  ///< operands and results of all steps
   // Which views show value v: view_of[first_view_of[v]] up to first_view_of[v + 1].
   std::vector<uint32_t> view_of, first_view_of;
+  std::vector<size_t> view_at;  ///< of each view: where it begins in its value, in bytes
 
  private:
-  static constexpr size_t kItself = ~size_t{0};
-  size_t root(size_t value) const { return lies_in_[value] == kItself ? value : lies_in_[value]; }
+  // Where a value lies: in another, from some byte on.
+  struct Inside {
+    size_t value, at;
+  };
+  Inside viewed(size_t value) const;  // of reshapes and slices
+  Inside inside(size_t value) const;  // and of values that are made as parts of others
+  std::optional<size_t> begins_at(const Node& n) const;
+  bool takes_parts(const Node& n);
+  void settle();
   void list_values(const Subgraph& unit);
   void place_values(const Subgraph& unit);
   void list_steps(const Plan& plan);
@@ -60,8 +71,9 @@ struct PlanOutline {
   void list_views();
 
   std::vector<int32_t> live_;
-  std::vector<bool> used_;       // by value
-  std::vector<size_t> lies_in_;  // of each value: another, whose bytes are its own
+  std::vector<bool> used_;             // by value
+  std::vector<Inside> views_, parts_;  // of each value; in itself: it has memory of its own
+  std::vector<Joined> joined_;
 };
 
 /// A call with the kernel that runs it.

@@ -19,6 +19,7 @@ struct BoundPlan::Step {
         prepared(ready->prepared.get()),
         in(o.in),
         out(o.out),
+        in_at(o.in_at),
         first_view(o.first_view),
         group(o.group),
         leader(o.leader) {}
@@ -26,7 +27,8 @@ struct BoundPlan::Step {
   std::shared_ptr<const ReadyCall> ready;  // shared with other bindings, where it is fixed
   const KernelCall& call;
   const PreparedKernel* prepared;
-  std::span<const int64_t> in, out;  // values; -1 absent
+  std::span<const int64_t> in, out;  // the values that they lie in; -1 absent
+  std::span<const size_t> in_at;     // and where in them, in bytes
   size_t workspace = 0;              // offset in the arena
   std::vector<size_t> packed;        // offsets in the arena
   size_t first_packing = 0;

@@ -19,10 +19,18 @@ bool is_loop(const Work& w) { return w.node->op->name == "recurrence"; }
 
 class Scheduler {
  public:
-  explicit Scheduler(const std::vector<Work>& steps) : steps_(steps), done_(steps.size(), false) {
+  Scheduler(const std::vector<Work>& steps, const std::vector<Joined>& joined)
+      : steps_(steps), done_(steps.size(), false) {
     for (size_t s = 0; s < steps.size(); ++s) {
-      for (const int64_t v : *steps[s].out) {
-        if (v >= 0) maker_[v] = s;
+      for (const int64_t v : steps[s].out) {
+        if (v >= 0) makers_.emplace(v, s);
+      }
+    }
+    for (const Joined& j : joined) {
+      for (const int64_t part : j.parts) {
+        const auto [from, end] = makers_.equal_range(part);
+        const std::vector<std::pair<int64_t, size_t>> of_part(from, end);
+        for (const auto& maker : of_part) makers_.emplace(j.whole, maker.second);
       }
     }
   }
@@ -88,9 +96,11 @@ class Scheduler {
   }
   std::vector<size_t> makers_of(size_t step) const {
     std::vector<size_t> r;
-    for (const int64_t v : *steps_[step].in) {
-      const auto it = maker_.find(v);
-      if (v >= 0 && it != maker_.end() && !done_[it->second]) r.push_back(it->second);
+    for (const int64_t v : steps_[step].in) {
+      const auto [from, end] = makers_.equal_range(v);
+      for (auto it = from; it != end; ++it) {
+        if (!done_[it->second]) r.push_back(it->second);
+      }
     }
     return r;
   }
@@ -116,8 +126,8 @@ class Scheduler {
     const RecurrenceLayout mine(n), its(l);
     if (n.attributes.flag("reverse") != l.attributes.flag("reverse")) return false;
     if (n.attributes.shape("extent") != l.attributes.shape("extent")) return false;
-    const auto& in = *steps_[step].in;
-    const auto& out = *steps_[leader].out;
+    const auto& in = steps_[step].in;
+    const auto& out = steps_[leader].out;
     for (size_t i = 0; i < in.size(); ++i) {
       if (in[i] < 0) continue;
       const auto slot = static_cast<size_t>(std::find(out.begin(), out.end(), in[i]) - out.begin());
@@ -130,18 +140,18 @@ class Scheduler {
 
   const std::vector<Work>& steps_;
   std::vector<bool> done_;
-  std::map<int64_t, size_t> maker_;  // of values
+  std::multimap<int64_t, size_t> makers_;  // of values and of their parts
 };
 
 }  // namespace
 
-Schedule schedule(const std::vector<Work>& steps) {
+Schedule schedule(const std::vector<Work>& steps, const std::vector<Joined>& joined) {
   if (std::count_if(steps.begin(), steps.end(), is_loop) < 2) {
     Schedule r;
     for (size_t s = 0; s < steps.size(); ++s) r.places.push_back({s, 1, -1});
     return r;
   }
-  return Scheduler(steps).run();
+  return Scheduler(steps, joined).run();
 }
 
 namespace {

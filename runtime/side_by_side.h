@@ -16,7 +16,12 @@ namespace rondo {
 /// What there is to know of a step: values by number, -1 absent.
 struct Work {
   const Node* node;
-  const std::vector<int64_t>*in, *out;
+  std::vector<int64_t> in, out;
+};
+/// A value that is there once its parts are, which steps make in their places.
+struct Joined {
+  int64_t whole;
+  std::vector<int64_t> parts;
 };
 
 /// In which order steps run, and which of them together.
@@ -32,7 +37,7 @@ struct Schedule {
 
 /// The order given, but loops that can run together where the first of them stands, and before them
 /// what they need.
-Schedule schedule(const std::vector<Work>& steps);
+Schedule schedule(const std::vector<Work>& steps, const std::vector<Joined>& joined);
 
 /// One of the kernels that run together.
 struct TogetherCall {
