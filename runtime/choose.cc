@@ -1,6 +1,7 @@
 #include <rondo/runtime/choose.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <rondo/graph/op.h>
 #include <rondo/runtime/backend.h>
@@ -42,11 +43,19 @@ std::string why_chosen(const std::string& chosen, const KernelCall& call,
                        const CompileOptions& options) {
   if (chosen == options.kernel) return "asked for";
   std::string others, unfit;
+  double cost = std::numeric_limits<double>::infinity();
+  for (const std::string_view name :
+       {std::string_view(options.backend), std::string_view("reference")}) {
+    for (const Kernel& k : backend(name).kernels()) {
+      if (k.name == chosen) cost = k.cost_on(call);
+    }
+  }
   for (const std::string_view name :
        {std::string_view(options.backend), std::string_view("reference")}) {
     for (const Kernel& k : backend(name).kernels()) {
       if (k.name == chosen || !serves(k, *call.node.op)) continue;
       const bool fits = !k.supports || k.supports(call);
+      if (!fits && k.cost > cost) continue;  // it would not have been taken
       if (!fits) {
         const std::string why = k.why_not ? k.why_not(call) : "";
         unfit += cat(unfit.empty() ? "" : ", ", k.name, " does not support it",

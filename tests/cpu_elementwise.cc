@@ -3,6 +3,7 @@
 #include "cpu_check.h"
 
 #include <rondo/backends/cpu/tile_program.h>
+#include <rondo/ops/elementwise.h>
 #include <rondo/ops/formula.h>
 
 namespace rondo::test {
@@ -62,6 +63,42 @@ TEST_CASE("cpu_elementwise_functions_are_accurate_everywhere") {
         agrees(op, {Tensor::of<double>({static_cast<int64_t>(v.size())}, v).to(t)}, a,
                {"", t == f64 ? 2e-15 : 7e-7, least(t)});
       }
+    }
+  });
+}
+
+// What the gates of recurrences are made of, where results are normal numbers.
+TEST_CASE("cpu_elementwise_gates_are_right_to_two_units_in_the_last_place") {
+  constexpr int64_t kNumbers = 400000;
+  Tensor x(f32, {kNumbers});
+  for (int64_t i = 0; i < kNumbers; ++i) {
+    const double u = static_cast<double>(i) / kNumbers;
+    x.mutable_data<float>()[i] =
+        static_cast<float>(i % 2 == 0 ? 174 * u - 87 : 40 * u - 20);  // far, and denser near 0
+  }
+  const struct {
+    const char* name;
+    Tensor (*run)(const Tensor&);
+    double (*exact)(double);
+  } functions[] = {
+      {"exp", [](const Tensor& t) { return exp(t); }, [](double v) { return std::exp(v); }},
+      {"tanh", [](const Tensor& t) { return tanh(t); }, [](double v) { return std::tanh(v); }},
+      {"sigmoid", [](const Tensor& t) { return sigmoid(t); },
+       [](double v) { return 1 / (1 + std::exp(-v)); }},
+  };
+  on_each_isa([&] {
+    for (const auto& f : functions) {
+      const Tensor y = f.run(x);
+      double worst = 0;
+      for (int64_t i = 0; i < kNumbers; ++i) {
+        const double want = f.exact(x.at(i));
+        const auto rounded = static_cast<float>(std::abs(want));
+        const double unit =
+            double{std::nextafter(rounded, std::numeric_limits<float>::infinity())} - rounded;
+        worst = std::max(worst, std::abs(y.at(i) - want) / unit);
+      }
+      INFO(f.name << " on " << cpu::isa_name());
+      CHECK(worst < 2);
     }
   });
 }

@@ -380,18 +380,5 @@ TEST_CASE("calls that oneDNN's loops do not take are left to others", "[recurren
   CHECK_FALSE(taken(full, {{"T", 3}, {"B", 0}}));
 }
 
-TEST_CASE("oneDNN's loops are chosen for many rows of wide cells", "[recurrence][onednn]") {
-  if (!is_built()) return;
-  const bool measured = cpu::isa_name().starts_with("AVX3");
-  const auto chosen = [](const Cell& cell, const Size& n) {
-    const Program p = program(cell, n);
-    return Session(p.g, {}, one_thread()).plan(p.all)->bind({})->uses_kernel(kKernel);
-  };
-  CHECK(chosen(kCells[0], {2, 512, 3, 768}) == measured);
-  CHECK_FALSE(chosen(kCells[0], {2, 511, 3, 768}));
-  CHECK_FALSE(chosen(kCells[0], {2, 512, 3, 767}));
-  CHECK_FALSE(chosen(kCells[5], {2, 512, 3, 768}));
-}
-
 }  // namespace
 }  // namespace rondo::test

@@ -126,11 +126,15 @@ HWY_INLINE V tanh_of(D d, V x) {
   return keep_nan(x, hn::Tanh(d, hn::Max(hn::Min(x, hn::Set(d, 350.0)), hn::Set(d, -350.0))));
 }
 
-/// 1 / (1 + e^-x), 3 ulp.
+/// 1 / (1 + e^-x), 2 ulp: what 1 - y (1 + e^-x) leaves takes back the rounding of the sum and of
+/// the division.
 template <class D, class V>
 HWY_INLINE V sigmoid_of(D d, V x) {
   const V one = hn::Set(d, hn::TFromD<D>(1));
-  return hn::Div(one, hn::Add(one, exp_of(d, hn::Neg(x))));
+  const V e = exp_of(d, hn::Neg(x));
+  const V y = hn::Div(one, hn::Add(one, e));
+  const V finite = hn::Min(e, hn::Set(d, hwy::HighestValue<hn::TFromD<D>>()));
+  return hn::MulAdd(y, hn::NegMulAdd(y, finite, hn::Sub(one, y)), y);
 }
 
 }  // namespace rondo::cpu::HWY_NAMESPACE

@@ -14,7 +14,6 @@
 #include <type_traits>
 #include <utility>
 
-#include <rondo/backends/cpu/isa.h>
 #include <rondo/backends/cpu/onednn.h>
 #include <rondo/backends/cpu/plain_cell.h>
 #include <rondo/backends/cpu/row_gemm.h>
@@ -33,11 +32,8 @@ constexpr int64_t kRowsOfCall = 256;  // of all steps of a call: enough to share
 // the blocks that oneDNN chooses. Rows of weights a power of two apart would share the sets of a
 // cache.
 constexpr int64_t kWide = 768, kPadding = 16;
-// It pays in wide cells, by the product of more rows with Wx than the engine takes at a time; with
-// fewer parts than threads the engine, which makes smaller ones then, is quicker all the same.
-// Measured with AVX-512: docs/performance.md.
-constexpr double kCost = 2, kCostWherePays = 0.5;
-constexpr int64_t kPartsToPay = 16;
+// Nowhere quicker than the engine by more than noise, and it allocates: docs/performance.md.
+constexpr double kCost = 2;
 
 constexpr auto kF32 = memory::data_type::f32;
 
@@ -492,26 +488,19 @@ std::string why_not(const KernelCall& call) {
   return "";
 }
 
-bool pays(const KernelCall& call) {
-  const PlainCell& cell = *matched(call)->cell;
-  return (cell.kind == Kind::kLstm || cell.kind == Kind::kGru) && cell.hidden >= kWide &&
-         call.dims("extent")[1] >= kPartsToPay * kMostRows && isa_name().starts_with("AVX3");
-}
-
 }  // namespace
 
 void add_recurrent_onednn(std::vector<Kernel>& rows) {
-  rows.push_back(
-      {.name = "cpu.recurrence.onednn",
-       .op = "recurrence",
-       .note = "oneDNN's LSTM, GRU and tanh RNN: f32, inference, all rows of all steps",
-       .supports = [](const KernelCall& call) { return why_not(call).empty(); },
-       .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
-         return std::make_unique<OneDnnRecurrent>(call, *matched(call)->cell);
-       },
-       .why_not = why_not,
-       .cost_of = [](const KernelCall& call) { return pays(call) ? kCostWherePays : kCost; },
-       .allocates = true});
+  rows.push_back({.name = "cpu.recurrence.onednn",
+                  .op = "recurrence",
+                  .note = "oneDNN's LSTM, GRU and tanh RNN: f32, inference, all rows of all steps",
+                  .supports = [](const KernelCall& call) { return why_not(call).empty(); },
+                  .prepare = [](const KernelCall& call) -> std::unique_ptr<PreparedKernel> {
+                    return std::make_unique<OneDnnRecurrent>(call, *matched(call)->cell);
+                  },
+                  .cost = kCost,
+                  .why_not = why_not,
+                  .allocates = true});
 }
 
 }  // namespace rondo::cpu
