@@ -102,12 +102,17 @@ void time_runs(const F& run, double least_ms, const BenchOptions& options, Bench
   r.ms_median = (ms[(ms.size() - 1) / 2] + ms[ms.size() / 2]) / 2;
 }
 
+CompileOptions compile_options(const BenchModel& model, const BenchOptions& options) {
+  return {.backend = options.backend,
+          .kernel = options.kernel,
+          .precision = model.precision,
+          .recompute = options.recompute};
+}
+
 BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
   constexpr double kLeastMs = 0.1;
   const BenchNetwork n = bench_network(model);
-  Session session(
-      n.graph, {.backend = options.backend, .kernel = options.kernel, .precision = model.precision},
-      std::make_shared<ThreadTeam>(1));
+  Session session(n.graph, compile_options(model, options), std::make_shared<ThreadTeam>(1));
   BenchResult r;
   const Clock::time_point planning = Clock::now();
   Stream stream(session, n.fetches, {.threads = options.threads});
@@ -129,9 +134,8 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
   if (n.lengths) feeds.emplace_back(n.lengths, Tensor::of<int32_t>({model.batch}, lengths));
   if (n.dy) feeds.emplace_back(n.dy, cleared(noise(n.dy, 2), lengths));
 
-  Session session(
-      n.graph, {.backend = options.backend, .kernel = options.kernel, .precision = model.precision},
-      std::make_shared<ThreadTeam>(options.threads));
+  Session session(n.graph, compile_options(model, options),
+                  std::make_shared<ThreadTeam>(options.threads));
   BenchResult r;
   const Clock::time_point planning = Clock::now();
   const std::shared_ptr<const BoundPlan> plan = session.plan(n.fetches)->bind({});
@@ -147,9 +151,7 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
 
 std::string explain_bench(const BenchModel& model, const BenchOptions& options) {
   const BenchNetwork n = bench_network(model);
-  Session session(
-      n.graph,
-      {.backend = options.backend, .kernel = options.kernel, .precision = model.precision});
+  Session session(n.graph, compile_options(model, options));
   if (model.mode == BenchMode::stream) return Stream(session, n.fetches).explain();
   return session.explain(n.fetches);
 }

@@ -13,6 +13,7 @@ namespace rondo::tool {
 struct BenchOptions {
   std::string backend = "cpu";
   std::string kernel = {};  ///< runs every call that it supports (CompileOptions::kernel)
+  bool recompute = false;   ///< CompileOptions::recompute
   int threads = 1;
   double min_time = 1;  ///< seconds of timed runs; at least 5 runs
   /// Calls of operator new so far, where the program counts them.

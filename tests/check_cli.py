@@ -113,6 +113,8 @@ check("bench --json", figures["runs"] >= 5 and figures["allocations"] > 0, resul
 refuses("lstm2", "bench", "lstm2", *SMALL)
 refuses("sru", "bench", "sru", *SMALL)
 check("bench --explain", "recurrence" in rondo("bench", "gru", *SMALL, "--explain").stdout, result)
+plain, again = (rondo("bench", "lstm", *SMALL[2:], "--time", "500", "--mode", "train", *more, "--json") for more in ((), ("--recompute",)))
+check("bench --recompute", json.loads(again.stdout)["peak_bytes"] < json.loads(plain.stdout)["peak_bytes"], again)
 forced = rondo("bench", "lstm", *SMALL, "--kernel", "runtime.recurrence.steps", "--json")
 check("bench --kernel", json.loads(forced.stdout)["kernel"] == "runtime.recurrence.steps", forced)
 refuses("a kernel called 'cpu.lstm'", "bench", "lstm", *SMALL, "--kernel", "cpu.lstm")
