@@ -45,7 +45,7 @@ bool is_program(const Subgraph& body);
 bool is_sum_of_rows(const Graph& body, Value v);
 // Whether it is a' b, the sum over rows of what two values [rows,columns] give as outer products,
 // or made of such by `add`: a term of a matrix's gradient.
-bool is_outer_sum(const Graph& body, Value v);
+bool is_outer_sum(const Graph& body, Value v, const std::string& row_symbol);
 
 // Makes a recurrence of a body that was written in a child of `outer`. `s.inputs` stand for
 // `operands`: states, xs, per_row. What the body captured becomes its shared operands.

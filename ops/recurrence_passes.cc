@@ -38,10 +38,10 @@ bool recurrence_internal::is_sum_of_rows(const Graph& body, Value v) {
          axis_index(axes[0], 2) == 0;
 }
 
-bool recurrence_internal::is_outer_sum(const Graph& body, Value v) {
+bool recurrence_internal::is_outer_sum(const Graph& body, Value v, const std::string& row_symbol) {
   const auto rows = [&](Value in) {
     const Shape& s = body.type(in).shape;
-    return s.size() == 2 && !s[0].is_constant() && s[1].is_constant();
+    return s.size() == 2 && s[0] == Dim::symbol(row_symbol) && s[1].is_constant();
   };
   std::set<Value> seen{v};
   std::vector<Value> todo{v};

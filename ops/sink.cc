@@ -96,7 +96,7 @@ class Sinker {
 
   // A program adds up itself what it has at hand.
   bool is_added_up(Value v) const {
-    return program_ && (is_sum_of_rows(body(), v) || is_outer_sum(body(), v));
+    return program_ && (is_sum_of_rows(body(), v) || is_outer_sum(body(), v, symbol_));
   }
   // As a sum of the new recurrence.
   Build add_up(Value v) {

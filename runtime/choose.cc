@@ -22,6 +22,7 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options) {
     for (const Backend* b : linked_backends()) {
       for (const Kernel& k : b->kernels()) {
         if (k.name != options.kernel || !serves(k, *call.node.op)) continue;
+        if (options.one_step && k.allocates) continue;
         if (!k.supports || k.supports(call)) return &k;
       }
     }

@@ -241,8 +241,10 @@ void PlanOutline::order_steps() {
   for (const auto& s : steps) {
     Work& w = work.emplace_back();
     w.node = s->node;
-    for (const int64_t v : s->in)
+    for (const int64_t v : s->in) {
       w.in.push_back(v < 0 ? v : static_cast<int64_t>(viewed(static_cast<size_t>(v)).value));
+      w.viewed.push_back(w.in.back() != v);
+    }
     w.out = s->out;
   }
   std::vector<std::unique_ptr<Step>> ordered;

@@ -129,11 +129,13 @@ class Scheduler {
     const auto& in = steps_[step].in;
     const auto& out = steps_[leader].out;
     for (size_t i = 0; i < in.size(); ++i) {
-      if (in[i] < 0) continue;
+      const auto [from, end] = makers_.equal_range(in[i]);
+      if (std::none_of(from, end, [&](const auto& maker) { return maker.second == leader; }))
+        continue;
       const auto slot = static_cast<size_t>(std::find(out.begin(), out.end(), in[i]) - out.begin());
-      if (slot == out.size()) continue;
+      const bool over_time = slot < its.ys || (slot >= its.trajectory_of(0) && slot < out.size());
       const bool by_step = i >= mine.first_x() && i < mine.first_per_row();
-      if (!by_step || (slot >= its.ys && slot < its.trajectory_of(0))) return false;
+      if (!over_time || !by_step || steps_[step].viewed[i]) return false;
     }
     return true;
   }
@@ -172,8 +174,8 @@ void guarded(const Failed& failed, size_t call, const F& f) {
 // are summed at a time is each loop's own, so that no bit depends on what runs beside it.
 class Rounds {
  public:
-  Rounds(const std::vector<TogetherCall>& calls, const std::vector<int64_t>& parts, int threads,
-         const Failed& failed)
+  Rounds(const std::vector<TogetherCall>& calls, const std::vector<int64_t>& parts,
+         const std::vector<int64_t>& steps_each, int threads, const Failed& failed)
       : failed_(failed), threads_(threads), loops_(calls.size()) {
     for (size_t i = 0; i < calls.size(); ++i) {
       Loop& l = loops_[i];
@@ -182,12 +184,8 @@ class Rounds {
       l.first = i == 0 ? 0 : loops_[i - 1].first + loops_[i - 1].parts;
       l.steps = calls[i].kernel->steps();
       l.done = std::make_unique<Progress[]>(static_cast<size_t>(l.parts));
-      const int64_t leader = calls[i].leader;
-      // Who follows goes no further than its leader has come by then.
-      l.each =
-          leader < 0 ? std::max<int64_t>(1, l.steps) : loops_[static_cast<size_t>(leader)].each;
-      if (const int64_t s = calls[i].kernel->steps_to_sum(); s > 0) {
-        l.each = std::min(l.each, s);
+      l.each = steps_each[i];
+      if (calls[i].kernel->steps_to_sum() > 0) {
         l.summed = std::make_unique<Progress[]>(static_cast<size_t>(threads));
         summing_.push_back(i);
       }
@@ -227,7 +225,8 @@ class Rounds {
   // None once the loop has ended, or failed.
   std::optional<Steps> steps_of(const Loop& l, int64_t round) const {
     const int64_t from = round * l.each;
-    if ((round > 0 && from >= l.steps) || l.broken) return std::nullopt;
+    // All parts do their first steps, so that the first error is the same for any team.
+    if (round > 0 && (from >= l.steps || l.broken)) return std::nullopt;
     return Steps{from, std::min(l.steps, from + l.each)};
   }
   size_t index(const Loop& l) const { return static_cast<size_t>(&l - loops_.data()); }
@@ -238,8 +237,11 @@ class Rounds {
     Loop& l = *std::prev(next);
     const auto part = static_cast<size_t>(piece - l.first);
     const std::optional<Steps> steps = steps_of(l, round);
+    if (!steps) {
+      if (l.broken) l.done[part].reach(kAll);  // nobody waits for it any more
+      return;
+    }
     AtEnd end{l.done[part], kAll};
-    if (!steps) return;
     l.done[part].await(steps->from);
     for (int i = 0; l.summed && i < threads_; ++i)
       l.summed[static_cast<size_t>(i)].await(steps->from);
@@ -262,7 +264,9 @@ class Rounds {
     const std::optional<Steps> steps = steps_of(l, round);
     if (!steps) return;
     const AtEnd end{l.summed[static_cast<size_t>(part)], steps->end};
-    for (int64_t i = 0; i < l.parts; ++i) l.done[static_cast<size_t>(i)].await(steps->end);
+    // Of no steps too, all parts have begun and ended.
+    for (int64_t i = 0; i < l.parts; ++i)
+      l.done[static_cast<size_t>(i)].await(std::max<int64_t>(1, steps->end));
     if (l.broken) return;
     guarded(failed_, index(l),
             [&] { l.call->kernel->sum_part(l.call->args, part, threads_, *steps); });
@@ -283,22 +287,21 @@ void run_together(std::vector<TogetherCall>& calls, ThreadTeam& team, const Fail
   // Loops that do not divide over the threads are each cut for all of them.
   const bool even = count % threads == 0 || threads % count == 0;
   const int each = even ? std::max(1, threads / count) : threads;
-  std::vector<int64_t> parts;
+  std::vector<int64_t> parts, rounds;  // of each: how many, and of how many steps
   bool in_parts = threads > 1;
   for (const TogetherCall& c : calls) {
     parts.push_back(c.kernel->parts(each));
     // Who follows takes the rows of its leader, and sums when that does.
-    const auto alike = [&](const PreparedKernel& leader) {
-      const int64_t own = c.kernel->steps_to_sum(), its = leader.steps_to_sum();
-      return parts[static_cast<size_t>(c.leader)] == parts.back() &&
-             (own == 0 || its == 0 || own == its);
-    };
+    const auto leader = static_cast<size_t>(c.leader);
+    const int64_t sums = c.kernel->steps_to_sum();
+    const int64_t most = c.leader < 0 ? std::max<int64_t>(1, c.kernel->steps()) : rounds[leader];
+    rounds.push_back(sums > 0 ? std::min(sums, most) : most);
+    const bool alike = c.leader < 0 || (parts[leader] == parts.back() && sums <= most);
     // With too few rows for that, all threads had better share the columns of one after the other.
-    in_parts = in_parts && c.kernel->parts(threads) > 0 &&
-               (c.leader < 0 || alike(*calls[static_cast<size_t>(c.leader)].kernel));
+    in_parts = in_parts && c.kernel->parts(threads) > 0 && alike;
   }
   if (in_parts) {
-    Rounds(calls, parts, threads, failed).run(team);
+    Rounds(calls, parts, rounds, threads, failed).run(team);
     for (size_t i = 0; i < calls.size(); ++i)
       guarded(failed, i, [&] { calls[i].kernel->finish(calls[i].args); });
   } else {

@@ -17,6 +17,7 @@ namespace rondo {
 struct Work {
   const Node* node;
   std::vector<int64_t> in, out;
+  std::vector<bool> viewed;  ///< operands that are `in` in another shape, or a part of it
 };
 /// A value that is there once its parts are, which steps make in their places.
 struct Joined {

@@ -163,7 +163,7 @@ TEST_CASE("threads that share columns add up outer products", "[engine][sums]") 
   for (size_t i = 0; i < plain.size(); ++i) CHECK(distance(first[i], plain[i]) < 1e-3);
 }
 
-// Loops of several lengths and sums run together: each adds up for as many steps as suit all.
+// Loops of several lengths and sums run together: each adds up after as many steps as alone.
 TEST_CASE("loops beside each other add up at their own steps", "[engine][sums][together]") {
   Graph g;
   Vars losses;

@@ -295,7 +295,7 @@ TEST_CASE(
       const Value v = n.body->outputs[l.states + l.ys + o];
       const auto& body = n.body->graph;
       CHECK((recurrence_internal::is_sum_of_rows(body, v) ||
-             recurrence_internal::is_outer_sum(body, v)));
+             recurrence_internal::is_outer_sum(body, v, n.attributes.text("row_symbol"))));
     }
   }
   CHECK(loops == 2);

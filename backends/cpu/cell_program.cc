@@ -48,6 +48,8 @@ class Compiler {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
       if (v && !is_sum(v))
         return refuse("a sum over time is more than that of rows or of their products");
+      if (v && is_outer_sum(v) && terms_of(v) > kMostTerms)
+        return refuse(cat("a sum over time has more than ", kMostTerms, " products"));
     }
     if (!place_inputs()) return refuse("an operand is no [B,width] of its state's dtype");
     live_ = live_nodes(body_);
@@ -460,7 +462,7 @@ class Compiler {
   }
 
   bool is_outer_sum(Value v) const {
-    return recurrence_internal::is_outer_sum(body_.graph, v) &&
+    return recurrence_internal::is_outer_sum(body_.graph, v, symbol_) &&
            body_.graph.type(v).dtype == program_.dtype;
   }
   bool is_sum(Value v) const {
@@ -477,7 +479,16 @@ class Compiler {
       for (const Value in : n.inputs) count_use_in_sum(in);
     }
   }
-  // Calls f for each term a' b of such a sum.
+  // How many terms a' b such a sum has, up to one more than a program takes: an `add` of itself
+  // doubles them.
+  size_t terms_of(Value v) {
+    const Node& n = body_.graph.node(v.node);
+    if (n.op->name == "matmul") return 1;
+    if (const auto it = terms_.find(v); it != terms_.end()) return it->second;
+    const size_t terms = terms_of(n.inputs[0]) + terms_of(n.inputs[1]);
+    return terms_[v] = std::min(terms, kMostTerms + 1);
+  }
+  // Calls f for each of them.
   template <class F>
   void for_each_term(Value v, const F& f) const {
     const Node& n = body_.graph.node(v.node);
@@ -606,6 +617,8 @@ class Compiler {
   std::map<Value, Known> known_;
   std::map<Value, size_t> shared_;
   std::map<Value, int> uses_, uses_in_sums_;
+  static constexpr size_t kMostTerms = 64;
+  std::map<Value, size_t> terms_;
   std::map<Value, size_t> with_;  // second factors of outer products, and where their sums are
   std::map<std::pair<int, int>, Value> made_;  // by stage and move, what a product makes
   std::map<std::pair<int, int64_t>, std::vector<int32_t>>

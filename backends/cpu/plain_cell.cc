@@ -121,6 +121,10 @@ class Matcher {
       return true;
     }
     if (graph_.type(v).shape.size() != 2) return false;
+    // More products, vectors and gates than any cell has: an `add` of itself doubles them.
+    constexpr size_t kMostTerms = 16;
+    if (sum.of_x.size() + sum.of_h.size() + sum.vectors.size() + sum.gated.size() > kMostTerms)
+      return false;
     if (op == "add") {
       return std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value i) {
         return width(i) == width(v) && take_apart(i, first, sum);

@@ -177,7 +177,7 @@ class Matrix {
     name_ = cat("onednn", number_of(layout));
     for (const PlainCell::Columns& g : gates_) {
       across_.push_back(call.in[g.operand].dims[1]);
-      name_ += cat(".", g.first, g.transposed ? "t" : "");
+      name_ += cat(".", g.first, g.transposed ? "t" : "", "/", across_.back());
     }
     if (row_stride_) return;
     reorder_.arguments = {{DNNL_ARG_FROM, plain_}, {DNNL_ARG_TO, layout_}};

@@ -56,7 +56,6 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
                           cat("rows.", name_of(gemm.precision), gemm.block, ".", p->k, "x", p->n,
                               p->transposed ? "t" : "")});
       if (p->when == CellProgram::Product::When::kInStep) step_bytes += bytes;
-      gemm_scratch = std::max(gemm_scratch, align_up(gemm.scratch_bytes(kMostRowsAhead, p->k)));
       if (p->when != CellProgram::Product::When::kInStep) largest = std::max(largest, bytes);
     }
     for (const CellProgram::Group& g : s.groups) {
@@ -69,11 +68,14 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
       }
     }
   }
-  scratch = std::max(align_up(scratch), gemm_scratch);
-  place_states(call);
   const int64_t rows_ahead = largest < kBytesFromMemory ? kRowsAhead : kMostRowsAhead;
   const int64_t most = rows_ahead / std::clamp<int64_t>(rows, 1, kMostRows);
   ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
+  for (const CellProgram::Product* p : products)
+    gemm_scratch =
+        std::max(gemm_scratch, gemm.scratch_bytes(ahead * std::min(rows, kMostRows), p->k));
+  scratch = std::max(align_up(scratch), align_up(gemm_scratch));
+  place_states(call);
   if (!program.outer_sums.empty()) {
     to_sum = ahead * std::max<int64_t>(1, parts_of(kRowsToSum, ahead * std::max<int64_t>(1, rows)));
     to_sum = std::min(to_sum, std::max(ahead, steps));
