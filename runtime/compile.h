@@ -25,11 +25,12 @@ struct CompileOptions {
   bool one_step = false;
   Precision precision = Precision::full;  ///< of the weights of recurrences
   /// Gradients of loops compute again what the forward pass had, rather than that it is kept for
-  /// all steps: of an LSTM its gates, 4 H of the 5 H numbers a step and row, for about a third more
-  /// time.
+  /// all steps: of an LSTM its gates, 4 H of the 5 H numbers a step and row, for a third more time
+  /// or, where rows are few, more. Both loops then pack the matrices of both, so that it saves
+  /// nothing where these are larger than the gates of all steps.
   bool recompute = false;
-  /// Bytes of a run's arena; 0 = no limit. A plan that needs more is run as with `recompute`; one
-  /// that still does is refused when its sizes are known.
+  /// Bytes of a run's arena; 0 = no limit. Where sizes need more, a run is made as with `recompute`,
+  /// if that is enough (and no precision int8, whose gates would be others), else it is refused.
   size_t memory_budget = 0;
 
   bool operator==(const CompileOptions&) const = default;

@@ -117,11 +117,17 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
 }
 
 std::shared_ptr<const BoundPlan> Plan::bind_smaller(const Binding& binding, size_t bytes) const {
-  if (options_.recompute || !options_.optimize || asked_.outputs.empty()) {
-    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run needs ", bytes,
-         " bytes, the budget is ", options_.memory_budget,
-         "; make the batch smaller or the budget larger");
-  }
+  const auto refuse = [&](const std::string& again) {
+    std::string sizes;
+    for (const auto& [name, size] : binding) sizes += cat(sizes.empty() ? " of " : ", ", name, " = ", size);
+    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run", sizes, " needs ", bytes,
+         " bytes", again, ", the budget is ", options_.memory_budget,
+         "; make the batch or the sequences smaller, or the budget larger");
+  };
+  // What was rounded to int8 is not the same computed again.
+  if (options_.recompute || !options_.optimize || asked_.outputs.empty() ||
+      options_.precision == Precision::int8)
+    refuse("");
   std::shared_ptr<const Plan> smaller;
   {
     const std::lock_guard lock(mutex_);
@@ -130,11 +136,15 @@ std::shared_ptr<const BoundPlan> Plan::bind_smaller(const Binding& binding, size
   if (smaller == nullptr) {
     CompileOptions options = options_;
     options.recompute = true;
+    options.memory_budget = 0;
     smaller = compile(asked_, options);
     const std::lock_guard lock(mutex_);
     smaller_ = smaller;
   }
-  return smaller->bind(binding);
+  auto bound = smaller->bind(binding);
+  if (bound->arena_bytes() > options_.memory_budget)
+    refuse(cat(", and ", bound->arena_bytes(), " where gradients compute again what they need"));
+  return bound;
 }
 
 BoundPlan::BoundPlan(const Plan& plan, Binding binding)

@@ -94,17 +94,15 @@ TEST_CASE("a loop waits for what is put together of another's results", "[plan][
   constexpr int64_t kTime = 400, kRows = 16, kHidden = 8;
   Graph g;
   const Var x = g.placeholder("x", f64, {kTime, kRows, 4});
-  const auto layer = [&](const char* name, const Var& h, const Var& c) {
+  const auto layer = [&](const char* name, int64_t hidden, const Var& h, const Var& c) {
     return rnn::lstm_layer(x, {.c_last = c, .y_last = h},
-                           rnn::lstm_layer_weights(g, name, 4, kHidden, FWD, f64),
+                           rnn::lstm_layer_weights(g, name, 4, hidden, FWD, f64),
                            {.ret_last_h = true, .ret_last_c = true});
   };
-  const auto encoder = layer("encoder", Var(), Var());
-  const Var states = concat(Vars{reshape(encoder.last_h, {1, kRows, kHidden}),
-                                 reshape(encoder.last_c, {1, kRows, kHidden})},
-                            0);
-  const auto decoder = layer("decoder", reshape(slice(states, 0, 1, 2), {kRows, kHidden}),
-                             reshape(slice(states, 0, 0, 1), {kRows, kHidden}));
+  const auto encoder = layer("encoder", kHidden, Var(), Var());
+  const Var states = concat(Vars{encoder.last_h, encoder.last_c}, 0);
+  const Var first = reshape(states, {kRows, 2 * kHidden});
+  const auto decoder = layer("decoder", 2 * kHidden, first, first);
   check_bits(g, {decoder.y, states}, {{x, draw({kTime, kRows, 4}, f64, -1, 1, 4)}});
 }
 
