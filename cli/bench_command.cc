@@ -108,7 +108,8 @@ void add_bench(CLI::App& app, Run& run) {
       ->check(CLI::IsMember(backends))
       ->capture_default_str();
   c->add_flag("--recompute", a->options.recompute,
-              "gradients compute again what the forward pass had: less memory where there are many steps and rows, more time");
+              "gradients compute again what the forward pass had: less memory where there are many "
+              "steps and rows, more time");
   c->add_option("--kernel", a->options.kernel,
                 "Runs every call that it supports, cpu.recurrence.onednn say");
   c->add_option("--min-time", a->options.min_time, "Seconds of timed runs; at least 5 runs")

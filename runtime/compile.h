@@ -29,8 +29,9 @@ struct CompileOptions {
   /// or, where rows are few, more. Both loops then pack the matrices of both, so that it saves
   /// nothing where these are larger than the gates of all steps.
   bool recompute = false;
-  /// Bytes of a run's arena; 0 = no limit. Where sizes need more, a run is made as with `recompute`,
-  /// if that is enough (and no precision int8, whose gates would be others), else it is refused.
+  /// Bytes of a run's arena; 0 = no limit. Where sizes need more, a run is made as with
+  /// `recompute`, if that is enough (and no precision int8, whose gates would be others), else it
+  /// is refused.
   size_t memory_budget = 0;
 
   bool operator==(const CompileOptions&) const = default;

@@ -119,9 +119,10 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
 std::shared_ptr<const BoundPlan> Plan::bind_smaller(const Binding& binding, size_t bytes) const {
   const auto refuse = [&](const std::string& again) {
     std::string sizes;
-    for (const auto& [name, size] : binding) sizes += cat(sizes.empty() ? " of " : ", ", name, " = ", size);
-    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run", sizes, " needs ", bytes,
-         " bytes", again, ", the budget is ", options_.memory_budget,
+    for (const auto& [name, size] : binding)
+      sizes += cat(sizes.empty() ? " of " : ", ", name, " = ", size);
+    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run", sizes, " needs ", bytes, " bytes",
+         again, ", the budget is ", options_.memory_budget,
          "; make the batch or the sequences smaller, or the budget larger");
   };
   // What was rounded to int8 is not the same computed again.
