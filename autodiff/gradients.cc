@@ -259,16 +259,18 @@ Vars vjp(const Vars& outputs, const Vars& cotangents, const Vars& wrt, Site at) 
 
 Vars gradients(const Var& loss, const Vars& wrt, Site at) {
   if (!loss)
-    fail(Fault::kArgument, "gradients.loss.empty", "[gradients] the loss is an empty Var",
-         built_at(at));
+    fail(Fault::kArgument, "gradients.loss.empty",
+         "[gradients] the loss is an empty Var: ", loss.why_empty(), built_at(at));
   if (!is_float(loss.dtype())) {
     fail(Fault::kArgument, "gradients.loss.dtype", "[gradients] the loss must be a float, got ",
          loss.type().str(), "; convert it with cast", built_at(at));
   }
   if (loss.rank() != 0) {
-    fail(Fault::kArgument, "gradients.loss.rank",
-         "[gradients] the loss must be a float scalar, got ", loss.type().str(),
-         "; reduce it with sum or mean", built_at(at));
+    const Site made = loss.node().site;
+    fail(Fault::kArgument, "gradients.loss.rank", "[gradients] the loss ", loss.name(), " is ",
+         loss.type().str(), ", but must be a float scalar []; write mean(loss), or sum(loss)",
+         made.file == nullptr ? "" : cat("\n  the loss is made at ", made.file, ":", made.line),
+         built_at(at));
   }
   Vars d = vjp({loss}, {fill_like(loss, 1)}, wrt, at);
   for (size_t i = 0; i < wrt.size(); ++i) {

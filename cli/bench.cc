@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <set>
 #include <vector>
@@ -47,10 +48,16 @@ Tensor cleared(Tensor x, const std::vector<int32_t>& lengths) {
 
 std::string kernels_of(const BoundPlan& plan) {
   std::set<std::string> of_recurrences, of_products;
-  for (const StepInfo& s : plan.steps()) {
-    if (s.op == "recurrence") of_recurrences.insert(s.kernel);
-    if (s.op == "matmul") of_products.insert(s.kernel);
-  }
+  const std::function<void(const BoundPlan&)> add = [&](const BoundPlan& p) {
+    const auto steps = p.steps();
+    for (size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i].op == "recurrence") of_recurrences.insert(steps[i].kernel);
+      if (steps[i].op == "matmul" || steps[i].op == "fused_matmul")
+        of_products.insert(steps[i].kernel);
+      if (steps[i].op == "segments") add(*p.body_of(i));
+    }
+  };
+  add(plan);
   std::string r;
   for (const std::string& k : of_recurrences.empty() ? of_products : of_recurrences)
     r += (r.empty() ? "" : " ") + k;
@@ -103,10 +110,21 @@ void time_runs(const F& run, double least_ms, const BenchOptions& options, Bench
 }
 
 CompileOptions compile_options(const BenchModel& model, const BenchOptions& options) {
+  if (options.recompute && model.mode != BenchMode::train)
+    fail(Fault::kArgument, "bench.recompute.mode", "--recompute is about gradients, and --mode ",
+         mode_name(model.mode), " has none; use --mode train");
   return {.backend = options.backend,
           .kernel = options.kernel,
           .precision = model.precision,
           .recompute = options.recompute};
+}
+
+// What is timed must be what was asked for.
+void check_kernel(const BoundPlan& plan, const BenchOptions& options) {
+  if (options.kernel.empty() || plan.uses_kernel(options.kernel)) return;
+  const std::string why = plan.why_unused(options.kernel);
+  fail(Fault::kArgument, "bench.kernel.unused", "--kernel ", options.kernel,
+       " runs no step of this network: ", why.empty() ? "none is of an op that it runs" : why);
 }
 
 BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
@@ -117,6 +135,7 @@ BenchResult bench_stream(const BenchModel& model, const BenchOptions& options) {
   const Clock::time_point planning = Clock::now();
   Stream stream(session, n.fetches, {.threads = options.threads});
   r.plan_ms = ms_since(planning);
+  check_kernel(stream.plan(), options);
   r.kernel = kernels_of(stream.plan());
   r.peak_bytes = bytes_of(stream.plan());
   time_runs([&] { stream.step(); }, kLeastMs, options, r);
@@ -140,6 +159,7 @@ BenchResult bench(const BenchModel& model, const BenchOptions& options) {
   const Clock::time_point planning = Clock::now();
   const std::shared_ptr<const BoundPlan> plan = session.plan(n.fetches)->bind({});
   r.plan_ms = ms_since(planning);
+  check_kernel(*plan, options);
   r.kernel = kernels_of(*plan);
   r.peak_bytes = bytes_of(*plan);
 
@@ -169,6 +189,9 @@ std::string to_json(const BenchModel& m, const BenchOptions& o, const BenchResul
                            {"lengths", m.ragged ? "ragged" : "full"},
                            {"dtype", dtype_name(m)},
                            {"threads", o.threads},
+                           {"backend", o.backend},
+                           {"recompute", o.recompute},
+                           {"kernel_asked", o.kernel},
                            {"ms_min", r.ms_min},
                            {"ms_median", r.ms_median},
                            {"runs", r.runs},

@@ -107,11 +107,13 @@ void add_bench(CLI::App& app, Run& run) {
   c->add_option("--backend", a->options.backend, "Where it runs")
       ->check(CLI::IsMember(backends))
       ->capture_default_str();
-  c->add_flag("--recompute", a->options.recompute,
-              "gradients compute again what the forward pass had: less memory where there are many "
-              "steps and rows, more time");
+  c->add_flag(
+      "--recompute", a->options.recompute,
+      "with --mode train: gradients run their loops again, in segments of time; less memory where "
+      "there are many steps and rows, more time");
   c->add_option("--kernel", a->options.kernel,
-                "Runs every call that it supports, cpu.recurrence.onednn say");
+                "Runs every call that it supports, cpu.recurrence.onednn say; refused where there "
+                "is none");
   c->add_option("--min-time", a->options.min_time, "Seconds of timed runs; at least 5 runs")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

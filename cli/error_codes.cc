@@ -57,10 +57,11 @@ placeholder.NAME.rank | argument | what is fed has another rank | reshape it
 placeholder.NAME.dim | argument | what is fed has another length on an axis, or two feeds give a symbol different values | the text says which placeholder fixed it
 
 tensor.dims.negative | argument | a tensor with a negative dimension | give 0 or more
-tensor.memory.exhausted | unsupported | the system gives no memory for a tensor or a run | make the batch smaller; `rondo inspect --plan` and `CompileOptions::memory_budget` tell before
+tensor.memory.exhausted | unsupported | the system gives no memory for a tensor or a run | make the batch or the sequences smaller; in training `CompileOptions::recompute` keeps less for gradients, and `memory_budget` turns that on where a run needs more bytes than you allow (docs/training.md); `rondo inspect --plan` and `Trainer::explain` tell before how much a run needs
 tensor.data.null | argument | a view of a null pointer | give the memory
 tensor.data.dtype | argument | elements are asked for as another type than the tensor's | ask for its own, or convert with `.to(dtype)`
 tensor.values.count | argument | more or fewer values than the shape holds | give as many
+tensor.dim.range | argument | an axis that the tensor does not have | count from 0, or from -1 backwards
 tensor.index.range | argument | an index outside of the tensor | stay below `size()`
 tensor.item.size | argument | `item()` of a tensor that has not one element | reduce it first, or use `at(i)`
 tensor.reshape.size | argument | another shape with another number of elements | give a shape of the same size
@@ -70,9 +71,10 @@ shape.dim.terms | argument | a dimension of too many terms | use a symbol of its
 shape.dim.negative | argument | a dimension is negative once its symbols have values | the text shows shape and values
 shape.symbol.unbound | argument | a symbol has no value: nothing that is fed has it in its shape | feed something that does, or use a number
 shape.size.overflow | argument | a size does not fit 64 bits | make the shape smaller
-var.graph.none | argument | an empty Var is asked for its graph | give it a value first
+var.graph.none | argument | an empty Var is asked for its graph | give it a value first; the text says which option asks for a result that is not there
+list.index.range | argument | an index beyond a list: of the states of a cell, of results, of the axes of a shape | the text says what the list holds and who fixed how many
 var.dim.range | argument | an axis that the value does not have | count from 0, or from -1 backwards
-operand.value.missing | argument | an empty Var or Tensor beside an operator | give it a value first
+operand.value.missing | argument | an empty Var or Tensor beside an operator | give it a value first; the text says which option asks for a result that is not there
 operand.literal.dtype | argument | a literal that the dtype beside it cannot hold (0.5 beside i32) | write `cast(x, f32)` to compute in floats
 
 graph.name.length | argument | an empty name, or one that is too long | the text gives the limit
@@ -100,6 +102,10 @@ registry.op.taken | argument | another op has this name | choose another
 registry.op.unknown | argument | no op has this name | the text names the closest one; register your own before it is used
 
 fused.operands.type | argument | an operand of a fused node has another dtype or shape than its body takes | programs write the ops, and plans fuse them
+segments.operands.type | argument | an operand of a segments node has another dtype or shape than its body takes | plans are made of such nodes; a program has no need to write one
+segments.body.steps | argument | the steps of a segment, $steps in the body, are not the first axis of what runs over time, or an axis of anything else | give xs and ys [$steps,...], and nothing else
+segments.extent.count | argument | the extent of a segments node is not [T,B], or a size is below 0 | give both, 0 or more
+fused_matmul.operands.type | argument | an operand of a fused node has another dtype or shape than its body takes, or may not fit | programs write the ops, and plans fuse them
 recurrence.body.rows | argument | a body uses a value of the graph around it whose first axis is the rows, or a result without rows | write `per_row(v)`; for [T,B,...] `per_step(v)`
 recurrence.body.states | argument | the body gives another number of states than there are first ones | give each state its next value, in order
 recurrence.body.mixed | argument | an op in the body takes the rows together | move it out of the body: that is for each row by itself
@@ -146,6 +152,7 @@ layer.data_format.direction | argument | BIDIR_EXTRA_DIM in another format than 
 layer.backward.missing | argument | a BIDIR mode, and no backward cell | give `.backward`
 layer.backward.state | argument | the two cells differ in states or output | make them alike
 OP.lengths.range | argument | a length is negative, or more than T | clip lengths to [0, T]
+zero_state.width.range | argument | a state of less than one unit | give 1 or more
 zoneout.rate.range | argument | a rate outside of [0, 1) | give one in it
 join_directions.last.rank | argument | no last state [2,B,H] of a bidirectional layer | give the last state of a BIDIR mode
 stacked.x.missing | argument | x is an empty Var | give it a value
@@ -173,6 +180,7 @@ squeeze.axis.length | argument | the axis is not of length 1 | reduce or slice i
 rnn.mode.enum | argument | a mode that is no name of RnnMode | set it by name
 
 permutation.n.body | unsupported | a permutation within a recurrence, where each row is by itself | draw it before the loop
+layer_weights.size.range | argument | weights of a layer for less than one input or hidden unit | give 1 or more
 INITIALIZER.fan.range | argument | a negative fan | give sizes of 0 or more
 INITIALIZER.standard_deviation.range | argument | a negative standard deviation, or NaN | give 0 or more
 
@@ -212,12 +220,16 @@ settings.attribute.missing | argument | a file lacks a number of its updater or 
 updater.name.unknown | argument | a file names an updater that this build has not | the text lists them
 
 backend.name.unknown | argument | this build has no such backend | the text lists those it has
-plan.kernel.unknown | argument | no kernel has this name | `rondo inspect --plan` shows those that are used
+plan.kernel.unknown | argument | no kernel has this name | take one of those that the text names; `rondo inspect --plan` shows those that are used
 plan.value.size | argument | a value of more than 4 TiB, axes of length 0 not counted | make the shape smaller
 plan.memory.budget | argument | a run needs more bytes than the budget | make the batch smaller or the budget larger
+thread_team.threads.range | argument | a negative number of threads | give 1 or more, or 0 for one per core
 thread_team.threads.start | unsupported | the system starts no more threads | ask for fewer
 onednn.memory.exhausted | unsupported | oneDNN got no memory | free some, or make the batch smaller
 cpu.isa.unknown | unsupported | an instruction set that this machine or build has not | the text lists those it has
+session.sizes.missing | argument | `explain` is given no number for a dimension of what is fed | give one for each symbol that the text names
+session.sizes.range | argument | `explain` is given a negative number for a dimension | give 0 or more
+session.sizes.unknown | argument | `explain` is given a number for what no placeholder has | the text lists the symbols that there are
 session.fetch.empty | argument | a fetched or updated value is an empty Var | give it a value
 session.graph.mixed | argument | a value belongs to another graph than the session's | make the session of that graph
 session.update.type | argument | an update has another type than its variable | `cast` or reshape it
@@ -360,6 +372,7 @@ file.tensor.padding | argument | bytes between tensors are not 0 | get an undama
 file.tensor.missing | argument | an empty tensor cannot be saved | give it a value
 file.tensor.reserved | argument | a name of a tensor begins with '%' | choose another
 file.checkpoint.attribute | argument | no checkpoint: an attribute is missing or of another type | load it with `load_bundle`, or give the file that `save` wrote
+file.checkpoint.precision | argument | a training is to go on in another precision than the file's | leave it out of `LoadOptions::compile`, or ask for the file's
 file.checkpoint.graph | argument | no checkpoint: it has no such graph | the same
 file.checkpoint.value | argument | a name that the graph has not | get an undamaged file
 file.checkpoint.updater | argument | a tensor of the updater is missing | get an undamaged file; `load_model` needs none
@@ -421,6 +434,8 @@ inspect.bind.syntax | argument | `rondo inspect --bind` without SYMBOL=NUMBER | 
 inspect.bind.symbol | argument | no placeholder has this symbol | the text lists those that there are
 bench.cell.unknown | argument | `rondo bench` knows no such cell | `rondo bench --help` lists them
 bench.form.offered | argument | this form of the cell has no lengths, or one direction only | give `--form scan`
+bench.recompute.mode | argument | `--recompute` with a mode that has no gradients | give `--mode train`
+bench.kernel.unused | argument | the kernel of `--kernel` runs no step of the network | the text says why; `rondo bench --explain` shows what would run
 bench.hidden.dim | argument | an sru's input is not as wide as its state | give `--hidden` as large as `--input`
 )table";
 

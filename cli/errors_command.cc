@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "errors_text.h"
 
+#include <rondo/graph/callbacks.h>
 #include <rondo/ops/register.h>
 
 namespace rondo::tool {
@@ -27,7 +28,9 @@ void add_errors(CLI::App& app, Run& run) {
         fmt::print("{}", list_errors(registry()));
       } else {
         const std::string text = explain_error(registry(), a->code);
-        if (text.empty()) throw UsageError("no error has the code " + a->code);
+        if (text.empty())
+          throw UsageError(cat("no error has the code '", a->code, "'",
+                               closest_parts(a->code, codes_of_errors(registry()))));
         fmt::print("{}", text);
       }
       return 0;

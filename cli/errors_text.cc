@@ -51,15 +51,18 @@ const std::vector<Section>& sections() {
   static const std::vector<Section> kSections{
       {"Any op", {"OP"}},
       {"Tensors, shapes and values",
-       {"tensor", "dtype", "shape", "var", "operand", "constant", "variable", "placeholder"}},
+       {"tensor", "dtype", "shape", "list", "var", "operand", "constant", "variable",
+        "placeholder"}},
       {"Graphs", {"graph", "registry", "rondo"}},
       {"Recurrences",
-       {"recurrence", "FUNCTION", "per_step", "fused", "cond", "while_loop", "scan"}},
+       {"recurrence", "FUNCTION", "per_step", "fused", "fused_matmul", "segments", "cond",
+        "while_loop", "scan"}},
       {"Layers",
-       {"layer", "zoneout", "join_directions", "stacked", "time_distributed", "variational_dropout",
-        "dense", "embedding", "multi_head_attention", "expand_dims", "squeeze", "slice", "gather",
-        "rnn"}},
-      {"Random numbers and first values of weights", {"permutation", "INITIALIZER"}},
+       {"layer", "zero_state", "zoneout", "join_directions", "stacked", "time_distributed",
+        "variational_dropout", "dense", "embedding", "multi_head_attention", "expand_dims",
+        "squeeze", "slice", "gather", "rnn"}},
+      {"Random numbers and first values of weights",
+       {"permutation", "layer_weights", "INITIALIZER"}},
       {"Gradients and updates",
        {"gradients", "vjp", "jvp", "hvp", "jacobian", "value_and_gradients", "UPDATER", "updater",
         "schedule", "regularization", "settings"}},
@@ -86,6 +89,15 @@ std::string list_errors(const OpRegistry& registry) {
     for (const auto& [code, means] : rules_of(*op)) s += line(code, "argument", means, "");
   }
   return s;
+}
+
+std::vector<std::string> codes_of_errors(const OpRegistry& registry) {
+  std::vector<std::string> r;
+  for (const ErrorCode& e : error_codes()) r.emplace_back(e.code);
+  for (const OpDef* op : registry.all()) {
+    for (const auto& [code, means] : rules_of(*op)) r.push_back(code);
+  }
+  return r;
 }
 
 std::string explain_error(const OpRegistry& registry, std::string_view code) {

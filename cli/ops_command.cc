@@ -13,6 +13,15 @@
 #include <rondo/ops/register.h>
 
 namespace rondo::tool {
+namespace {
+
+// As a program writes it: rnn::layer is layer.
+std::string unqualified(const std::string& name) {
+  const size_t end = name.rfind("::");
+  return end == std::string::npos ? name : name.substr(end + 2);
+}
+
+}  // namespace
 
 void add_ops(CLI::App& app, Run& run) {
   struct Arguments {
@@ -33,16 +42,17 @@ void add_ops(CLI::App& app, Run& run) {
         fmt::print("{}", op_examples(registry()));
       } else if (a->name.empty()) {
         fmt::print("{}", list_ops(registry()));
-      } else if (const OpDef* op = registry().find(a->name)) {
+      } else if (const OpDef* op = registry().find(unqualified(a->name))) {
         fmt::print("{}", describe_op(*op));
-      } else if (const std::string function = describe_function(a->name); !function.empty()) {
+      } else if (const std::string function = describe_function(unqualified(a->name));
+                 !function.empty()) {
         fmt::print("{}", function);
       } else {
         std::vector<std::string> names;
         for (const OpDef* known : registry().all()) names.push_back(known->name);
         for (const Function& f : functions()) names.emplace_back(f.name);
-        throw UsageError(
-            cat("there is no op or function '", a->name, "'", closest(a->name, names)));
+        throw UsageError(cat("there is no op or function '", a->name, "'",
+                             closest_parts(unqualified(a->name), names)));
       }
       return 0;
     };

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "verify_kernels.h"
 
+#include <rondo/graph/callbacks.h>
 #include <rondo/runtime/backend.h>
 
 namespace rondo::tool {
@@ -50,13 +51,15 @@ constexpr std::string_view kAll = "all";
 
 void check_kernel(const Arguments& a) {
   if (a.kernel.empty() || a.kernel == kAll) return;
+  std::vector<std::string> names;
   std::string known;
   for (const KernelName& k : kernels_of_plans(a.backend)) {
     if (k.name == a.kernel) return;
+    names.push_back(k.name);
     known += " " + k.name;
   }
-  throw UsageError(
-      fmt::format("backend {} has no kernel '{}'; there are:{}", a.backend, a.kernel, known));
+  throw UsageError(fmt::format("backend {} has no kernel '{}'{}; there are:{}", a.backend, a.kernel,
+                               closest_parts(a.kernel, names), known));
 }
 
 // In which dtypes cases run, the next where none runs in the one before: f64, and for a kernel that

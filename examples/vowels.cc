@@ -1,11 +1,13 @@
 // Who is speaking? Nine men say /ae/; a bidirectional LSTM listens and names the speaker.
 //
-//   vowels [--seed N] [--epochs N] [--threads N]     trains, tests, and saves vowels.rondo
-//   vowels --load vowels.rondo                       loads it and predicts the same again
+//   vowels [--seed N] [--epochs N] [--threads N] [--data FOLDER]   trains, tests, saves
+//   vowels.rondo vowels --load vowels.rondo [--data FOLDER]                     loads it, predicts
+//   the same again
 //
 // The data, 270 utterances for training and 370 for the test, each 7 to 29 frames of 12 numbers,
 // come with Rondo: see examples/data/japanese_vowels/SOURCE.md.
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <stdexcept>
@@ -16,11 +18,25 @@
 
 using namespace rondo;
 
-const std::string kData = RONDO_SOURCE_DIR "/examples/data/japanese_vowels/JapaneseVowels_";
+// Where the data lies, unless --data says it: this file may be copied anywhere.
+#ifdef RONDO_SOURCE_DIR
+const char* const kData = RONDO_SOURCE_DIR "/examples/data/japanese_vowels";
+#else
+const char* const kData = ".";
+#endif
 
-void train_and_save(uint64_t seed, int64_t epochs, int threads) {
-  const auto [train, valid] = read_ts(kData + "TRAIN.ts").split(0.15, seed);
-  const SequenceDataset test = read_ts(kData + "TEST.ts");
+SequenceDataset read_part(const std::string& folder, const std::string& part) {
+  const std::string path = folder + "/JapaneseVowels_" + part + ".ts";
+  if (!std::filesystem::exists(path))
+    throw std::runtime_error("there is no " + path +
+                             "; say by --data where the folder examples/data/japanese_vowels of "
+                             "Rondo's sources is");
+  return read_ts(path);
+}
+
+void train_and_save(const std::string& folder, uint64_t seed, int64_t epochs, int threads) {
+  const auto [train, valid] = read_part(folder, "TRAIN").split(0.15, seed);
+  const SequenceDataset test = read_part(folder, "TEST");
   std::printf("%zu utterances to train on, %zu to validate, %zu to test\n", train.size(),
               valid.size(), test.size());
 
@@ -61,8 +77,8 @@ void train_and_save(uint64_t seed, int64_t epochs, int threads) {
   std::printf("saved vowels.rondo\n");
 }
 
-int load_and_compare(const std::string& path, int threads) {
-  const SequenceDataset test = read_ts(kData + "TEST.ts");
+int load_and_compare(const std::string& folder, const std::string& path, int threads) {
+  const SequenceDataset test = read_part(folder, "TEST");
   const Model model = load_model(path, {.threads = threads});
   if (!model.notes().has("test_predictions")) {
     std::printf("%s has no predictions to compare with\n", path.c_str());
@@ -83,17 +99,19 @@ int load_and_compare(const std::string& path, int threads) {
 
 int main(int argc, char** argv) try {
   std::map<std::string, std::string> options{
-      {"--seed", "1"}, {"--epochs", "30"}, {"--threads", "0"}, {"--load", ""}};
+      {"--seed", "1"}, {"--epochs", "30"}, {"--threads", "0"}, {"--load", ""}, {"--data", kData}};
   for (int i = 1; i < argc; i += 2) {
     if (!options.contains(argv[i]) || i + 1 == argc) {
-      std::printf("usage: vowels [--seed N] [--epochs N] [--threads N] [--load FILE]\n");
+      std::printf(
+          "usage: vowels [--seed N] [--epochs N] [--threads N] [--load FILE] [--data FOLDER]\n");
       return 2;
     }
     options[argv[i]] = argv[i + 1];
   }
   const int threads = std::stoi(options["--threads"]);
-  if (!options["--load"].empty()) return load_and_compare(options["--load"], threads);
-  train_and_save(std::stoull(options["--seed"]), std::stoll(options["--epochs"]), threads);
+  const std::string folder = options["--data"];
+  if (!options["--load"].empty()) return load_and_compare(folder, options["--load"], threads);
+  train_and_save(folder, std::stoull(options["--seed"]), std::stoll(options["--epochs"]), threads);
   return 0;
 } catch (const std::invalid_argument&) {
   std::cerr << "vowels: --seed, --epochs and --threads take whole numbers\n";

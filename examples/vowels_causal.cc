@@ -1,9 +1,11 @@
 // Who is speaking, while he speaks? The task of vowels.cc for a forward LSTM: it has heard only
 // what is past, so the same network can answer frame by frame, as the sound comes in.
 //
-//   vowels_causal [--seed N] [--epochs N] [--threads N]     trains, tests, saves
-//   vowels_causal.rondo
+//   vowels_causal [--seed N] [--epochs N] [--threads N] [--data FOLDER]
+//
+// trains, tests, and saves vowels_causal.rondo.
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <stdexcept>
@@ -13,11 +15,25 @@
 
 using namespace rondo;
 
-const std::string kData = RONDO_SOURCE_DIR "/examples/data/japanese_vowels/JapaneseVowels_";
+// Where the data lies, unless --data says it: this file may be copied anywhere.
+#ifdef RONDO_SOURCE_DIR
+const char* const kData = RONDO_SOURCE_DIR "/examples/data/japanese_vowels";
+#else
+const char* const kData = ".";
+#endif
 
-void train_and_save(uint64_t seed, int64_t epochs, int threads) {
-  const auto [train, valid] = read_ts(kData + "TRAIN.ts").split(0.15, seed);
-  const SequenceDataset test = read_ts(kData + "TEST.ts");
+SequenceDataset read_part(const std::string& folder, const std::string& part) {
+  const std::string path = folder + "/JapaneseVowels_" + part + ".ts";
+  if (!std::filesystem::exists(path))
+    throw std::runtime_error("there is no " + path +
+                             "; say by --data where the folder examples/data/japanese_vowels of "
+                             "Rondo's sources is");
+  return read_ts(path);
+}
+
+void train_and_save(const std::string& folder, uint64_t seed, int64_t epochs, int threads) {
+  const auto [train, valid] = read_part(folder, "TRAIN").split(0.15, seed);
+  const SequenceDataset test = read_part(folder, "TEST");
 
   Graph g;
   g.set_seed(seed);
@@ -53,15 +69,15 @@ void train_and_save(uint64_t seed, int64_t epochs, int threads) {
 
 int main(int argc, char** argv) try {
   std::map<std::string, std::string> options{
-      {"--seed", "1"}, {"--epochs", "30"}, {"--threads", "0"}};
+      {"--seed", "1"}, {"--epochs", "30"}, {"--threads", "0"}, {"--data", kData}};
   for (int i = 1; i < argc; i += 2) {
     if (!options.contains(argv[i]) || i + 1 == argc) {
-      std::printf("usage: vowels_causal [--seed N] [--epochs N] [--threads N]\n");
+      std::printf("usage: vowels_causal [--seed N] [--epochs N] [--threads N] [--data FOLDER]\n");
       return 2;
     }
     options[argv[i]] = argv[i + 1];
   }
-  train_and_save(std::stoull(options["--seed"]), std::stoll(options["--epochs"]),
+  train_and_save(options["--data"], std::stoull(options["--seed"]), std::stoll(options["--epochs"]),
                  std::stoi(options["--threads"]));
   return 0;
 } catch (const std::invalid_argument&) {

@@ -145,6 +145,37 @@ std::string closest(std::string_view name, const std::vector<std::string>& names
   return best.empty() ? "" : "; did you mean '" + best + "'?";
 }
 
+std::string closest_parts(std::string_view name, const std::vector<std::string>& names) {
+  if (std::string one = closest(name, names); !one.empty()) return one;
+  const auto parts_of = [](std::string_view s) {
+    std::vector<std::string_view> parts;
+    for (size_t end; !s.empty(); s.remove_prefix(std::min(s.size(), end + 1))) {
+      end = std::min(s.size(), s.find_first_of(".:_"));
+      if (end > 1) parts.push_back(s.substr(0, end));
+    }
+    return parts;
+  };
+  const auto has = [&](const std::string& n, std::string_view part) {
+    const auto all = parts_of(n);
+    return std::any_of(all.begin(), all.end(), [&](std::string_view p) {
+      return p == part || (part.size() > 3 && edit_distance(p, part) == 1);
+    });
+  };
+  constexpr size_t kMost = 4;
+  std::vector<std::string> rarest;
+  for (const std::string_view part : parts_of(name)) {
+    std::vector<std::string> with;
+    std::copy_if(names.begin(), names.end(), std::back_inserter(with), [&](const std::string& n) {
+      return has(n, part) && std::find(with.begin(), with.end(), n) == with.end();
+    });
+    if (!with.empty() && (rarest.empty() || with.size() < rarest.size())) rarest = with;
+  }
+  if (rarest.empty()) return "";
+  const size_t more = rarest.size() > kMost ? rarest.size() - kMost : 0;
+  rarest.resize(rarest.size() - more);
+  return cat("; near it are ", joined(rarest), more == 0 ? "" : cat(" and ", more, " more"));
+}
+
 void check_definition(OpDef& def) {
   def.parsed = within(def, "signature", [&] {
     Signature s = parse_signature(def.sig);
@@ -167,6 +198,12 @@ void check_definition(OpDef& def) {
   std::vector<std::string> all = inputs;
   all.insert(all.end(), outputs.begin(), outputs.end());
   add_names(all, def.attributes);
+  std::vector<std::string> flags;
+  add_names(flags, def.attributes);
+  for (const AskedResult& a : def.asked) {
+    check("asked", a.result, outputs);
+    check("asked", a.flag, flags);
+  }
   for (const Alias& a : def.aliases) {
     if (!a.of.empty()) check("aliases", a.of, all);
   }

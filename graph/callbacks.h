@@ -14,6 +14,10 @@ namespace rondo {
 /// "; did you mean 'x'?" for the name closest to one that there is not, or nothing.
 std::string closest(std::string_view name, const std::vector<std::string>& names);
 
+/// The same for names of parts, cpu.recurrence.engine: where none is spelled alike, up to four that
+/// share the rarest of its parts.
+std::string closest_parts(std::string_view name, const std::vector<std::string>& names);
+
 /// Parses the signature and checks all that names something of it. Errors: `OP.signature.*`,
 /// `OP.states.name`, `OP.aliases.name`.
 void check_definition(OpDef& def);

@@ -15,6 +15,8 @@
 #include <string_view>
 #include <vector>
 
+#include <rondo/graph/list.h>
+
 namespace rondo {
 
 /// Values of symbols, fixed by the tensors that are fed.
@@ -67,7 +69,7 @@ class Dim {
 std::ostream& operator<<(std::ostream& s, const Dim& d);
 
 /// A shape whose dimensions may be symbolic.
-using Shape = std::vector<Dim>;
+using Shape = List<Dim>;
 /// A shape of numbers.
 using Dims = std::vector<int64_t>;
 

@@ -114,11 +114,31 @@ thread_local const Site* site_override = nullptr;
 SiteScope::SiteScope(Site site) : site_(site), outer_(site_override) { site_override = &site_; }
 SiteScope::~SiteScope() { site_override = outer_; }
 
+Var Var::absent(std::shared_ptr<GraphData> graph, Value result) {
+  Var v;
+  v.absent_of_ = std::move(graph);
+  v.absent_ = result;
+  return v;
+}
+
+std::string Var::why_empty() const {
+  if (absent_of_ == nullptr) return "it was never set";
+  const Node& n = Graph(absent_of_).node(absent_.node);
+  const auto& slots = n.op->parsed.outputs;
+  const auto slot = static_cast<size_t>(absent_.slot);
+  const std::string result = slot < slots.size() ? slots[slot].name : cat("result ", slot);
+  const auto& asked = n.op->asked;
+  const auto by = std::find_if(asked.begin(), asked.end(),
+                               [&](const AskedResult& a) { return a.result == result; });
+  const bool unset = by != asked.end() && !n.attributes.flag(by->flag);
+  return cat("it is ", result, " of [", title_of(n), "], ",
+             unset ? cat("which was not asked for: set ", by->flag, " = true there")
+                   : "which this configuration does not give",
+             n.site.file == nullptr ? "" : cat(" (", n.site.file, ":", n.site.line, ")"));
+}
+
 Graph Var::graph() const {
-  if (!*this)
-    fail(Fault::kArgument, "var.graph.none",
-         "an empty Var is used: it was never set, or is a result that was not asked for (such as "
-         "last_h without ret_last_h)");
+  if (!*this) fail(Fault::kArgument, "var.graph.none", "an empty Var is used: ", why_empty());
   return Graph(graph_);
 }
 const Node& Var::node() const { return graph().node(value_.node); }
@@ -178,6 +198,12 @@ Vars Graph::call(const OpDef& op, const Vars& inputs, Attributes attributes, Cal
     types.push_back(own ? own.type() : ValueType{f32, {}, false});
   }
   const InferContext c(op, op.parsed, attributes, types, n.name, n.site, n.body.get());
+  for (size_t i = 0; i < inputs.size() && !op.parsed.inputs.empty(); ++i) {
+    // An optional one too: a first state that silently was none would give other numbers.
+    if (inputs[i].absent_of_ == nullptr) continue;
+    const std::string& name = op.parsed.slot_of(i).name;
+    c.refuse(name, "missing", name, " is empty: ", inputs[i].why_empty());
+  }
   n.attributes = complete_attributes(c, attributes);
   n.outputs = infer_call(op, n.attributes, types, n.name, n.site, n.body.get(), &n.check_at_bind);
   n.id = size();
@@ -212,7 +238,8 @@ Vars Graph::vars_of(int32_t id) const {
   const Node& n = node(id);
   Vars r;
   for (size_t i = 0; i < n.outputs.size(); ++i)
-    r.push_back(n.outputs[i].present ? Var(data_, {id, static_cast<int32_t>(i)}) : Var());
+    r.push_back(n.outputs[i].present ? Var(data_, {id, static_cast<int32_t>(i)})
+                                     : Var::absent(data_, {id, static_cast<int32_t>(i)}));
   return r;
 }
 
@@ -258,6 +285,10 @@ Graph::Scope Graph::scope(std::string_view name) {
   const size_t restore = data_->prefix.size();
   data_->prefix += std::string(name) + "/";
   return {data_, restore};
+}
+std::string Graph::scope_name() const {
+  const std::string& p = data_->prefix;
+  return p.empty() ? "" : p.substr(0, p.size() - 1);
 }
 Graph::Scope::~Scope() { data_->prefix.resize(restore_); }
 
@@ -320,7 +351,8 @@ Graph graph_of(const Vars& operands, std::string_view op) {
   }
   if (innermost == nullptr)
     fail(Fault::kArgument, cat(op, ".inputs.missing"), "[", op,
-         "] has no operand that belongs to a graph");
+         "] has no operand that belongs to a graph",
+         operands.empty() ? "" : cat("; the first is empty: ", operands[0].why_empty()));
   const Graph g = innermost->graph();
   if (g.data()->finished) refuse_stranger(op, "operand", *innermost);
   return g;

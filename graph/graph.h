@@ -18,6 +18,7 @@
 #include <rondo/graph/attribute.h>
 #include <rondo/graph/dim.h>
 #include <rondo/graph/error.h>
+#include <rondo/graph/list.h>
 #include <rondo/graph/tensor.h>
 
 namespace rondo {
@@ -27,7 +28,7 @@ class Var;
 struct OpDef;
 struct GraphData;
 /// Several values.
-using Vars = std::vector<Var>;
+using Vars = List<Var>;
 
 /// One output of one node of a graph, by number. A null value is an operand that is absent.
 struct Value {
@@ -77,6 +78,8 @@ struct CallOptions {
 class Var {
  public:
   Var() = default;
+  /// None, and which result of a call would be here had it been asked for: for errors.
+  static Var absent(std::shared_ptr<GraphData> graph, Value result);
   Var(std::shared_ptr<GraphData> graph, Value value) : graph_(std::move(graph)), value_(value) {}
 
   explicit operator bool() const { return static_cast<bool>(value_); }
@@ -94,11 +97,15 @@ class Var {
   /// The graph calls this value `name` from now on: it can be fetched, saved and found by it.
   Var named(std::string_view name) const;
   bool same(const Var& o) const { return graph_ == o.graph_ && value_ == o.value_; }
+  /// Why an empty Var is empty, for errors: what result it is and which option asks for it.
+  std::string why_empty() const;
 
  private:
   friend class Graph;
   std::shared_ptr<GraphData> graph_;
   Value value_;
+  std::shared_ptr<GraphData> absent_of_;
+  Value absent_;
 };
 
 /// A handle on a graph; copies name the same graph.
@@ -154,6 +161,8 @@ class Graph {
   };
   /// Opens a scope: see Scope.
   [[nodiscard]] Scope scope(std::string_view name);
+  /// The names of the open scopes, joined: "encoder/0"; empty outside of any.
+  std::string scope_name() const;
 
   /// An empty graph whose operands may come from this one: the body of `of`, built at `at`.
   Graph child(std::string_view of = {}, Site at = {}) const;

@@ -118,6 +118,11 @@ struct KeptState {
   std::string operand, next;
 };
 
+/// A result that a call has only where a flag of it asks for it.
+struct AskedResult {
+  std::string result, flag;
+};
+
 /// The types of the outputs; refuses operands by the context.
 using InferFn = std::function<std::vector<ValueType>(const InferContext&)>;
 /// One gradient per operand, null = none flows there. `g`: one cotangent per output, null = zero.
@@ -142,6 +147,8 @@ struct OpDef {
   std::vector<Difference> differs = {};
   std::vector<AttributeDef> attributes = {};
   std::vector<Alias> aliases = {};
+  /// Results that a flag asks for: who uses one that is not there is told which to set.
+  std::vector<AskedResult> asked = {};
   /// Signature that depends on a configuration; overrides `sig`, which then is the general form for
   /// the docs.
   std::function<std::string(const Attributes&)> sig_of = {};

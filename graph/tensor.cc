@@ -140,6 +140,14 @@ std::byte* Tensor::raw_mutable() {
   return const_cast<std::byte*>(data_);
 }
 
+int64_t Tensor::dim(int64_t axis) const {
+  const auto r = static_cast<int64_t>(rank());
+  if (axis < -r || axis >= r)
+    fail(Fault::kArgument, "tensor.dim.range", "axis ", axis, " of a tensor of shape ",
+         to_string(dims_), ", which has ", r, r == 1 ? " axis" : " axes");
+  return dims_[static_cast<size_t>(axis < 0 ? axis + r : axis)];
+}
+
 double Tensor::at(int64_t i) const {
   if (i < 0 || i >= count_)
     fail(Fault::kArgument, "tensor.index.range", "index ", i, " is outside a tensor of ", count_,

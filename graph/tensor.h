@@ -65,7 +65,8 @@ class Tensor {
   bool is_owned() const { return owner_ != nullptr; }
   DType dtype() const { return dtype_; }
   const Dims& dims() const { return dims_; }
-  int64_t dim(size_t axis) const { return dims_.at(axis); }
+  /// Dimension of an axis; a negative one counts from the end.
+  int64_t dim(int64_t axis) const;
   size_t rank() const { return dims_.size(); }
   int64_t size() const { return count_; }
   size_t bytes() const { return static_cast<size_t>(count_) * size_of(dtype_); }

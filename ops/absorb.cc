@@ -18,7 +18,7 @@ bool is_view(const Node& n) { return n.op->name == "split" || n.op->name == "sli
 
 class Absorber {
  public:
-  Absorber(const Subgraph& s, bool again) : s_(s), again_(again) {
+  explicit Absorber(const Subgraph& s) : s_(s) {
     for (const int32_t id : live_nodes(s)) {
       for (const Value v : s.graph.node(id).inputs) {
         if (v) users_[v.node].push_back(id);
@@ -29,8 +29,7 @@ class Absorber {
     }
   }
 
-  // The nodes whose results only this loop reads, step by step, the last first; with `again` also
-  // those that only several loops read.
+  // The nodes whose results only this loop reads, step by step, the last first.
   std::vector<int32_t> find(const Node& loop) const {
     const RecurrenceLayout l(loop);
     std::vector<int32_t> found;
@@ -42,9 +41,7 @@ class Absorber {
       if (is_output_.count(id) != 0 || !fits(n, loop, l)) continue;
       const auto& users = users_.at(id);
       const bool can = std::all_of(users.begin(), users.end(), [&](int32_t user) {
-        return user == loop.id           ? reads_by_step(loop, l, id)
-               : inside.count(user) != 0 ? true
-                                         : again_ && is_read_in_steps(id, user);
+        return user == loop.id ? reads_by_step(loop, l, id) : inside.count(user) != 0;
       });
       if (!can) continue;
       inside.insert(id);
@@ -59,22 +56,6 @@ class Absorber {
   }
 
  private:
-  // Whether this user of a node is a loop that can do its work in its steps, or leads only to such.
-  bool is_read_in_steps(int32_t id, int32_t user) const {
-    const Node& n = s_.graph.node(user);
-    if (is_recurrence(n)) {
-      const RecurrenceLayout l(n);
-      return takes(n) && reads_by_step(n, l, id) && fits(s_.graph.node(id), n, l);
-    }
-    const auto known = in_steps_.find(user);
-    if (known != in_steps_.end()) return known->second;
-    const auto users = users_.find(user);
-    return in_steps_[user] =
-               is_output_.count(user) == 0 && users != users_.end() &&
-               std::all_of(users->second.begin(), users->second.end(),
-                           [&](int32_t next) { return is_read_in_steps(user, next); });
-  }
-
   // All that leads to the loop's inputs over time through ops that could be absorbed.
   std::set<int32_t, std::greater<>> before(const Node& loop, const RecurrenceLayout& l) const {
     std::set<int32_t, std::greater<>> seen;
@@ -140,8 +121,6 @@ class Absorber {
   const Subgraph& s_;
   std::map<int32_t, std::vector<int32_t>> users_;
   std::set<int32_t> is_output_;
-  bool again_;
-  mutable std::map<int32_t, bool> in_steps_;
 };
 
 // The loop with those nodes, the last first, in its step.
@@ -216,10 +195,8 @@ Vars with_work(Rebuilder& r, const Node& loop, const std::vector<int32_t>& nodes
 
 }  // namespace
 
-namespace {
-
-Subgraph absorb(const Subgraph& s, RewriteLog* log, bool again) {
-  const Absorber absorber(s, again);
+Subgraph absorb(const Subgraph& s, RewriteLog* log) {
+  const Absorber absorber(s);
   std::map<int32_t, std::vector<int32_t>> inside;  // by loop
   std::set<int32_t> gone;
   for (const int32_t id : live_nodes(s)) {
@@ -236,15 +213,8 @@ Subgraph absorb(const Subgraph& s, RewriteLog* log, bool again) {
   if (inside.empty()) return s;
   return rebuild(s, [&](Rebuilder& r, const Node& n) -> Vars {
     if (const auto it = inside.find(n.id); it != inside.end()) return with_work(r, n, it->second);
-    // Its own place in the new graph is needed by nobody: where several loops may read it, that is
-    // left to dead_code.
-    return !again && gone.count(n.id) != 0 ? Vars(n.outputs.size()) : Vars{};
+    return gone.count(n.id) != 0 ? Vars(n.outputs.size()) : Vars{};
   });
 }
-
-}  // namespace
-
-Subgraph absorb(const Subgraph& s, RewriteLog* log) { return absorb(s, log, false); }
-Subgraph absorb_again(const Subgraph& s, RewriteLog* log) { return absorb(s, log, true); }
 
 }  // namespace rondo

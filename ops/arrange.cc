@@ -318,7 +318,7 @@ V stack(std::vector<V> xs, int64_t axis, Site at) {
   return apply("stack", xs, {{"axis", axis}}, {.site = at})[0];
 }
 template <Operable V>
-std::vector<V> unstack(V x, int64_t axis, Site at) {
+List<V> unstack(V x, int64_t axis, Site at) {
   return apply("unstack", {x}, {{"axis", axis}}, {.site = at});
 }
 template <Operable V>
@@ -341,7 +341,7 @@ V roll(V x, int64_t shift, int64_t axis, Site at) {
 
 #define RONDO_INSTANTIATE(V)                             \
   template V stack(std::vector<V>, int64_t, Site);       \
-  template std::vector<V> unstack(V, int64_t, Site);     \
+  template List<V> unstack(V, int64_t, Site);            \
   template V tile(V, Shape, Site);                       \
   template V reverse(V, std::vector<int64_t>, Site);     \
   template V reverse_sequence(V, V, SequenceAxes, Site); \

@@ -14,7 +14,7 @@ template <Operable V>
 V stack(std::vector<V> xs, int64_t axis = 0, Site at = Site::here());
 /// The parts of x along an axis, without it: as many as its length, a number from 1 to 4096.
 template <Operable V>
-std::vector<V> unstack(V x, int64_t axis = 0, Site at = Site::here());
+List<V> unstack(V x, int64_t axis = 0, Site at = Site::here());
 
 /// Elements begin, begin + step, ... along an axis, as NumPy's x[begin:end:step]: step may be
 /// negative, an absent bound is the end that step begins or stops at. Where the axis is a number,

@@ -25,8 +25,7 @@ ValueType type_of(const Var& v) { return v.type(); }
 ValueType type_of(const Tensor& t) { return {t.dtype(), to_shape(t.dims()), true}; }
 
 template <class V>
-void check_operands(std::string_view op, const std::vector<V>& list, std::string_view what,
-                    Site at) {
+void check_operands(std::string_view op, const List<V>& list, std::string_view what, Site at) {
   for (size_t i = 0; i < list.size(); ++i) {
     if (!list[i])
       refuse(op, cat(what, ".missing"), at, what, " ", i,
@@ -36,9 +35,8 @@ void check_operands(std::string_view op, const std::vector<V>& list, std::string
 
 // Results of a branch or step must be of the types of `want`, which `whose` fixed.
 template <class V>
-void check_types(std::string_view op, std::string_view argument, const std::vector<V>& got,
-                 const std::vector<V>& want, std::string_view what, std::string_view whose,
-                 Site at) {
+void check_types(std::string_view op, std::string_view argument, const List<V>& got,
+                 const List<V>& want, std::string_view what, std::string_view whose, Site at) {
   check_operands(op, got, argument, at);
   if (got.size() != want.size())
     refuse(op, cat(argument, ".count"), at, what, " gives ", got.size(), " values, but must give ",
@@ -58,7 +56,7 @@ void check_flag(std::string_view op, std::string_view rule, std::string_view wha
 }
 
 template <class V>
-void check_branch(const std::vector<V>& results, Site at) {
+void check_branch(const List<V>& results, Site at) {
   check_operands(kBranch, results, "branches", at);
   if (results.empty())
     refuse(kBranch, "branches.count", at, "a branch gives no values, but must give at least one");
@@ -126,11 +124,11 @@ Vars cond(Var predicate, Vars operands, Branch<Var> then_branch, Branch<Var> els
 }
 
 template <>
-std::vector<Tensor> cond(Tensor predicate, std::vector<Tensor> operands, Branch<Tensor> then_branch,
-                         Branch<Tensor> else_branch, Site at) {
+List<Tensor> cond(Tensor predicate, List<Tensor> operands, Branch<Tensor> then_branch,
+                  Branch<Tensor> else_branch, Site at) {
   check_flag(kBranch, "predicate.type", "predicate", predicate, at);
   check_operands(kBranch, operands, "operands", at);
-  std::vector<Tensor> r = (predicate.item() != 0 ? then_branch : else_branch)(operands);
+  List<Tensor> r = (predicate.item() != 0 ? then_branch : else_branch)(operands);
   check_branch(r, at);
   return r;
 }
@@ -140,7 +138,7 @@ namespace {
 constexpr std::string_view kWhile = "while_loop", kScan = "scan";
 
 template <class V>
-void check_while(const std::vector<V>& states, int64_t max_iterations, Site at) {
+void check_while(const List<V>& states, int64_t max_iterations, Site at) {
   check_operands(kWhile, states, "states", at);
   if (states.empty()) refuse(kWhile, "states.count", at, "needs at least one state");
   if (max_iterations < 0)
@@ -184,8 +182,8 @@ WhileResult<Var> while_loop(Vars states, std::function<Var(const Vars&)> conditi
 }
 
 template <>
-WhileResult<Tensor> while_loop(std::vector<Tensor> states,
-                               std::function<Tensor(const std::vector<Tensor>&)> condition,
+WhileResult<Tensor> while_loop(List<Tensor> states,
+                               std::function<Tensor(const List<Tensor>&)> condition,
                                Branch<Tensor> step, int64_t max_iterations, Site at) {
   check_while(states, max_iterations, at);
   int64_t n = 0;
@@ -193,7 +191,7 @@ WhileResult<Tensor> while_loop(std::vector<Tensor> states,
     const Tensor goes_on = condition(states);
     check_flag(kWhile, "condition.type", "the condition", goes_on, at);
     if (goes_on.item() == 0) break;
-    std::vector<Tensor> next = step(states);
+    List<Tensor> next = step(states);
     check_types(kWhile, "step", next, states, "the step", "the states", at);
     states = std::move(next);
   }
@@ -203,7 +201,7 @@ WhileResult<Tensor> while_loop(std::vector<Tensor> states,
 namespace {
 
 template <class V>
-Dim steps_of(const std::vector<V>& states, const std::vector<V>& xs, Site at) {
+Dim steps_of(const List<V>& states, const List<V>& xs, Site at) {
   check_operands(kScan, states, "states", at);
   check_operands(kScan, xs, "xs", at);
   if (xs.empty())
@@ -253,10 +251,10 @@ ScanResult<Var> scan(Vars states, Vars xs,
 
 template <>
 ScanResult<Tensor> scan(
-    std::vector<Tensor> states, std::vector<Tensor> xs,
-    std::function<ScanStep<Tensor>(const std::vector<Tensor>&, const std::vector<Tensor>&)> step,
-    bool reverse, Site at) {
-  using Tensors = std::vector<Tensor>;
+    List<Tensor> states, List<Tensor> xs,
+    std::function<ScanStep<Tensor>(const List<Tensor>&, const List<Tensor>&)> step, bool reverse,
+    Site at) {
+  using Tensors = List<Tensor>;
   const int64_t steps = steps_of(states, xs, at).constant();
   const auto inner_dims = [](const Tensor& x) {
     return Dims(x.dims().begin() + 1, x.dims().end());

@@ -18,20 +18,19 @@ namespace rondo {
 
 /// One side of cond: from its operands to its results.
 template <Operable V>
-using Branch = std::function<std::vector<V>(const std::vector<V>& operands)>;
+using Branch = std::function<List<V>(const List<V>& operands)>;
 
 /// then_branch(operands) if `predicate` holds, else else_branch(operands); the other branch does
 /// not run, and gives no gradient. predicate[]:bool. Both branches give as many results, of the
 /// same dtypes and shapes. Errors: cond.predicate.type and, in a graph, where both are known,
 /// cond.branches.count, cond.branches.type.
 template <Operable V>
-std::vector<V> cond(V predicate, std::vector<V> operands,
-                    std::type_identity_t<Branch<V>> then_branch,
-                    std::type_identity_t<Branch<V>> else_branch, Site at = Site::here());
+List<V> cond(V predicate, List<V> operands, std::type_identity_t<Branch<V>> then_branch,
+             std::type_identity_t<Branch<V>> else_branch, Site at = Site::here());
 
 template <Operable V>
 struct WhileResult {
-  std::vector<V> states;
+  List<V> states;
   V iterations;  ///< []:i64, how often the step ran
 };
 
@@ -42,19 +41,19 @@ struct WhileResult {
 /// Errors: while_loop.condition.type, while_loop.step.count, while_loop.step.type,
 /// while_loop.max_iterations.range.
 template <Operable V>
-WhileResult<V> while_loop(std::vector<V> states,
-                          std::type_identity_t<std::function<V(const std::vector<V>&)>> condition,
+WhileResult<V> while_loop(List<V> states,
+                          std::type_identity_t<std::function<V(const List<V>&)>> condition,
                           std::type_identity_t<Branch<V>> step, int64_t max_iterations,
                           Site at = Site::here());
 
 /// What a step of `scan` gives: the next states, and results that are stacked over time.
 template <Operable V>
 struct ScanStep {
-  std::vector<V> states, ys = {};
+  List<V> states, ys = {};
 };
 template <Operable V>
 struct ScanResult {
-  std::vector<V> finals, ys;
+  List<V> finals, ys;
 };
 
 /// states, y_t = step(states, x_t) for each t in order, or in reverse order; x_t and y_t are slices
@@ -63,10 +62,8 @@ struct ScanResult {
 /// scan.step.type.
 template <Operable V>
 ScanResult<V> scan(
-    std::vector<V> states, std::vector<V> xs,
-    std::type_identity_t<
-        std::function<ScanStep<V>(const std::vector<V>& states, const std::vector<V>& xs)>>
-        step,
+    List<V> states, List<V> xs,
+    std::type_identity_t<std::function<ScanStep<V>(const List<V>& states, const List<V>& xs)>> step,
     bool reverse = false, Site at = Site::here());
 
 }  // namespace rondo

@@ -207,8 +207,10 @@ T evaluate_float(Fn fn, T a, T b, T c) {
       return std::cbrt(a);
     case Fn::kTanh:
       return std::tanh(a);
-    case Fn::kSigmoid:
-      return T{1} / (T{1} + std::exp(-a));
+    case Fn::kSigmoid: {
+      const T z = std::exp(-std::abs(a));  // of a itself it would overflow
+      return (a < T{0} ? z : T{1}) / (T{1} + z);
+    }
     case Fn::kErf:
       return std::erf(a);
     case Fn::kSin:

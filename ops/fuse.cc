@@ -15,13 +15,6 @@ namespace {
 
 // What a backend's tile program holds: more than that becomes several nodes.
 constexpr size_t kMostOperands = 16, kMostResults = 16, kMostInstructions = 64;
-// A kernel's loops over axes that are not laid out alike.
-constexpr size_t kMostAxes = 6;
-
-bool is_number(const Graph& g, Value v) {
-  return is_float(g.type(v).dtype) && literal_value(g.var(v)).has_value();
-}
-
 // A result of a slice or split along the last axis, which can be read where the whole lies.
 bool is_part(const Graph& g, Value v) {
   const Node& n = g.node(v.node);
@@ -56,7 +49,7 @@ class Fuser {
   // The dtype of the numbers that an op computes with; none where it cannot be fused.
   std::optional<DType> dtype_of(const Node& n) const {
     if (n.op->formula.empty() || n.outputs.size() != 1 || n.inputs.empty() ||
-        n.outputs[0].shape.size() > kMostAxes)
+        n.outputs[0].shape.size() > kMostRegionAxes)
       return std::nullopt;
     std::optional<DType> r;
     const auto take = [&](DType t) {
@@ -69,7 +62,7 @@ class Fuser {
     bool reads = false;  // more than numbers
     for (const Value v : n.inputs) {
       fits = fits && v && take(g_.type(v).dtype);
-      reads = reads || (v && !is_number(g_, v));
+      reads = reads || (v && !is_inner_number(g_, v));
     }
     return fits && reads ? r : std::nullopt;
   }
@@ -115,7 +108,7 @@ class Fuser {
       };
       for (const Value v : g_.node(id).inputs) {
         if (dtype_[static_cast<size_t>(v.node)]) join(v.node);
-        if (is_number(g_, v) || g_.type(v).shape != g_.node(id).outputs[0].shape) continue;
+        if (is_inner_number(g_, v) || g_.type(v).shape != g_.node(id).outputs[0].shape) continue;
         const auto [it, first] = reader.emplace(std::pair(depth_[static_cast<size_t>(id)], v), id);
         if (!first) join(it->second);
       }
@@ -162,7 +155,7 @@ class Fuser {
     std::set<Value> r;
     for (const int32_t id : members) {
       for (const Value v : g_.node(id).inputs) {
-        if (inside.count(v.node) == 0 && !is_number(g_, v)) r.insert(v);
+        if (inside.count(v.node) == 0 && !is_inner_number(g_, v)) r.insert(v);
       }
     }
     return r;
@@ -251,7 +244,7 @@ class Fuser {
       const Node& n = g_.node(id);
       Vars in;
       for (const Value v : n.inputs) {
-        if (inside.count(v) == 0 && is_number(g_, v)) {
+        if (inside.count(v) == 0 && is_inner_number(g_, v)) {
           copied(g_.node(v.node), {});
         } else if (inside.count(v) == 0 && is_part(g_, v)) {
           copied(g_.node(v.node), {input(g_.node(v.node).inputs[0])});
@@ -287,29 +280,40 @@ class Fuser {
 };
 
 std::vector<ValueType> infer_fused(const InferContext& c) {
-  if (c.body() == nullptr) c.refuse("body", "missing", "needs a body");
-  const Subgraph& body = *c.body();
-  if (c.count() != body.inputs.size())
-    c.refuse("operands", "arity", "takes ", body.inputs.size(), " operands, as its body does, got ",
-             c.count());
-  for (size_t i = 0; i < body.inputs.size(); ++i) {
-    const ValueType& want = body.graph.type(body.inputs[i]);
-    bool same = c.has(i) && c[i].dtype == want.dtype && c[i].shape.size() == want.shape.size();
-    for (size_t a = 0; same && a < want.shape.size(); ++a)
-      same = c.equal(c[i].shape[a], want.shape[a]);
-    if (!same)
-      c.refuse("operands", "type", "operand ", i, " is ", c.has(i) ? c[i].str() : "absent",
-               ", but the body takes ", want.str());
-  }
-  std::vector<ValueType> out;
-  for (const Value v : body.outputs) out.push_back(body.graph.type(v));
-  return out;
+  std::vector<ValueType> taken;
+  for (size_t i = 0; i < c.count(); ++i) taken.push_back(c[i]);
+  return infer_region(c, taken);
 }
 
 }  // namespace
 
+bool is_inner_number(const Graph& g, Value v) {
+  return is_float(g.type(v).dtype) && literal_value(g.var(v)).has_value();
+}
+
 Subgraph fuse_elementwise(const Subgraph& s, bool halves, RewriteLog* log) {
   return Fuser(s, halves, log).run().value_or(s);
+}
+
+std::vector<ValueType> infer_region(const InferContext& c, std::span<const ValueType> taken) {
+  if (c.body() == nullptr) c.refuse("body", "missing", "needs a body");
+  const Subgraph& body = *c.body();
+  if (taken.size() != body.inputs.size())
+    c.refuse("operands", "arity", "takes ", body.inputs.size() + c.count() - taken.size(),
+             " operands, as its body does, got ", c.count());
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const ValueType& want = body.graph.type(body.inputs[i]);
+    const ValueType& got = taken[i];
+    bool same = got.present && got.dtype == want.dtype && got.shape.size() == want.shape.size();
+    for (size_t a = 0; same && a < want.shape.size(); ++a)
+      same = c.equal(got.shape[a], want.shape[a]);
+    if (!same)
+      c.refuse("operands", "type", "input ", i, " of its body is ",
+               got.present ? got.str() : "absent", ", but it takes ", want.str());
+  }
+  std::vector<ValueType> out;
+  for (const Value v : body.outputs) out.push_back(body.graph.type(v));
+  return out;
 }
 
 std::optional<FusedView> fused_view(const Subgraph& body, Value v) {

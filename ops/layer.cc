@@ -171,6 +171,7 @@ LayerResult run_layer(std::string_view op, const Var& given, const Vars& init, c
     return concat<Var>({expand_dims(v, axis, at), expand_dims(w, axis, at)}, axis, at);
   };
   LayerResult r;
+  r.last = Vars().described("last states, as many as first ones were given");
   for (size_t k = 0; k < f.last.size(); ++k) r.last.push_back(pair(f.last[k], b.last[k], 0));
   if (!f.y) return r;
   r.y = extra                              ? pair(f.y, b.y, 1)
@@ -194,6 +195,9 @@ Var zoneout(const Var& next, const Var& last, double rate, Site at) {
 }
 
 Var zero_state(const Var& x, Dim width, RnnDataFormat format, Site at) {
+  if (width.is_constant() && width.constant() < 1)
+    fail(Fault::kArgument, "zero_state.width.range", "[zero_state] width is ", width,
+         ", but must be at least 1: it is the number of units of the state", built_at(at));
   const LayerOptions o{.data_format = format};
   const Var t = time_major(x, o, at);
   return fill(t.graph(), x.dtype(), {t.dim(1), std::move(width)}, 0, at);

@@ -58,6 +58,7 @@ LayerResult layer(const Var& x, const Vars& init, const Cell& cell,
 Var zoneout(const Var& next, const Var& last, double rate, Site at = Site::here());
 
 /// First states for layer: zeros [B,width] of x's dtype, B taken from x in its format.
+/// Error: zero_state.width.range.
 Var zero_state(const Var& x, Dim width, RnnDataFormat format = RnnDataFormat::TNS,
                Site at = Site::here());
 

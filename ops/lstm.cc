@@ -410,6 +410,7 @@ auto now = rnn::lstm_layer(
                     "the BIDIR modes runs L-1 down to 0"}},
        .attributes = layer_attributes(),
        .aliases = kAliases,
+       .asked = {{"y", "ret_full_sequence"}, {"last_h", "ret_last_h"}, {"last_c", "ret_last_c"}},
        .sig_of = layer_signature,
        .infer = infer_layer,
        .check = check_layer,

@@ -19,11 +19,12 @@ Tensor literal_of(double value, DType dtype) {
   return t;
 }
 
-[[noreturn]] void missing(Site at) {
-  fail(Fault::kArgument, "operand.value.missing",
-       "an operand is empty: a Var or Tensor that was never set, or a result that was not asked "
-       "for",
-       built_at(at));
+[[noreturn]] void missing(const std::string& why, Site at) {
+  fail(Fault::kArgument, "operand.value.missing", "an operand is empty: ", why, built_at(at));
+}
+[[noreturn]] void missing(const Var& v, Site at) { missing(v.why_empty(), at); }
+[[noreturn]] void missing(const Tensor& /*t*/, Site at) {
+  missing("a Tensor that was never set, or a result that was not asked for", at);
 }
 
 }  // namespace
@@ -31,14 +32,14 @@ Tensor literal_of(double value, DType dtype) {
 template <>
 Var Operand<Var>::beside(const Operand& like) const {
   if (value_) return value_;
-  if (!literal_ || !like.value_) missing(at_);
+  if (!literal_ || !like.value_) missing(literal_ ? like.value_ : value_, at_);
   return like.value_.graph().constant(literal_of(*literal_, like.value_.dtype()), at_);
 }
 
 template <>
 Tensor Operand<Tensor>::beside(const Operand& like) const {
   if (value_) return value_;
-  if (!literal_ || !like.value_) missing(at_);
+  if (!literal_ || !like.value_) missing(literal_ ? like.value_ : value_, at_);
   return literal_of(*literal_, like.value_.dtype());
 }
 

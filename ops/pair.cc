@@ -304,11 +304,6 @@ Pairs pairs_of(const Subgraph& s, RewriteLog* log) {
 
 }  // namespace
 
-Subgraph recompute(const Subgraph& s, RewriteLog* log) {
-  pairs_of(s, log);
-  return s;
-}
-
 Subgraph pair_loops(const Subgraph& s, RewriteLog* log) {
   const auto [inner, from, gone] = pairs_of(s, log);
   if (gone.empty()) return s;

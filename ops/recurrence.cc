@@ -19,6 +19,13 @@ Shape with_rows(const Shape& s, const std::string& symbol, const Dim& rows) {
 std::vector<ValueType> infer_recurrence(const InferContext& c) {
   if (c.body() == nullptr) c.refuse("body", "missing", "needs a body");
   const Subgraph& body = *c.body();
+  // Sums of these wrap around where they are larger than anything that could be counted.
+  const auto most = static_cast<int64_t>(c.count() + body.outputs.size());
+  for (const char* list : {"states", "xs", "per_row", "shared", "ys"}) {
+    if (const int64_t n = c.attributes().integer(list); n > most)
+      c.refuse("operands", "arity", list, " is ", n, ", but there are ", c.count(),
+               " operands and the body has ", body.outputs.size(), " outputs");
+  }
   const RecurrenceLayout l(c.attributes(), body);
   if (c.count() != l.body_inputs() + 2)
     c.refuse("operands", "arity", "takes ", l.body_inputs() + 2, " operands, got ", c.count());

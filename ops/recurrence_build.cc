@@ -202,7 +202,9 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
   OpenBody open{symbol, g, steps, rows};
   const RecurrenceStep step = [&] {
     const BodyScope scope(open);
-    return body(inner[0], inner[1], inner[2]);
+    return body(inner[0].described("states of a step, as many as first states were given"),
+                inner[1].described("inputs of a step, as many as sequences were given"),
+                inner[2].described("values of a row, as many as were given per row"));
   }();
   if (step.states.size() != in.states.size()) {
     fail(Fault::kArgument, "recurrence.body.states", "[", title, "] the body gives ",
@@ -244,9 +246,10 @@ RecurrenceResult recurrence(const RecurrenceInputs& in, const RecurrenceBody& bo
     return Vars(out.begin() + static_cast<std::ptrdiff_t>(from),
                 out.begin() + static_cast<std::ptrdiff_t>(from + count));
   };
-  r.ys = take(0, l.ys);
-  r.finals = take(l.final_of(0), l.states);
-  r.sums = take(l.sum_of(0), l.sums);
+  r.ys = take(0, l.ys).described("outputs over time, as many as the body gives");
+  r.finals =
+      take(l.final_of(0), l.states).described("last states, as many as first ones were given");
+  r.sums = take(l.sum_of(0), l.sums).described("sums over time, as many as the body gives");
   r.trajectories = take(l.trajectory_of(0), l.states);
   return r;
 }

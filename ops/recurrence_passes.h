@@ -3,8 +3,9 @@
 // `hoist`: what does not depend on the carried state is computed for all steps at once, before the
 // loop: x_t W becomes one product over T*B rows. `sink`: sums over time of products (dW += x_t'
 // dg_t), and outputs that are products with a shared matrix, become one product after the loop.
-// `pair_loops`: what a gradient computes again for all steps, the loop gives as results; or, where
-// memory matters more than time, `recompute`: it does not.
+// `pair_loops`: what a gradient computes again for all steps, the loop gives as results.
+// `recompute`, where memory matters more than time: a gradient runs its loop again, segment by
+// segment, so that these are kept for one segment only.
 // `absorb`: elementwise work for all steps that only the loop reads is done in its steps, where its
 // operands are read anyway and its results stay in the cache.
 // `unite`: two loops that carry the same states on are one with the results of both: that of the
@@ -22,11 +23,9 @@ Subgraph hoist(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph hoist_shared(const Subgraph& s);
 Subgraph sink(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph pair_loops(const Subgraph& s, RewriteLog* log = nullptr);
-/// The same graph; the log tells what pair_loops() would have kept.
+/// The log: of what op each loop is that a gradient runs again.
 Subgraph recompute(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph absorb(const Subgraph& s, RewriteLog* log = nullptr);
-/// Also what several loops read, in each of them: less memory, more work.
-Subgraph absorb_again(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph unite(const Subgraph& s, RewriteLog* log = nullptr);
 Subgraph prune_recurrences(const Subgraph& s);
 

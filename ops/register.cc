@@ -36,7 +36,9 @@ constexpr Family kFamilies[] = {{"LSTM", register_lstm},
                                 {"Random numbers", register_random},
                                 {"Arithmetic and functions", register_elementwise},
                                 {"Made by the optimizer", register_fused},
-                                {"Made by the optimizer", register_product_over_time}};
+                                {"Made by the optimizer", register_fused_matmul},
+                                {"Made by the optimizer", register_product_over_time},
+                                {"Made by the optimizer", register_segments}};
 
 }  // namespace
 

@@ -12,6 +12,8 @@ OpRegistry& registry();
 /// Adds the ops of a family.
 void register_elementwise(OpRegistry& r);
 void register_fused(OpRegistry& r);
+void register_segments(OpRegistry& r);
+void register_fused_matmul(OpRegistry& r);
 void register_product_over_time(OpRegistry& r);
 void register_linear(OpRegistry& r);
 void register_einsum(OpRegistry& r);

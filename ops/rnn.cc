@@ -10,6 +10,7 @@
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/register.h>
+#include <rondo/ops/rnn_common.h>
 #include <rondo/ops/shape.h>
 
 namespace rondo {
@@ -431,6 +432,7 @@ auto now = rnn::rnn(Tensor(f32, {2, 1, 3}),
                       {"lstm_state_clip_nan", false, "a NaN cell state becomes the lower bound"},
                       {"stream", 0, "random stream of the first dropout", {}, 0}},
        .aliases = rnn_aliases(),
+       .asked = {{"state_output", "state_outputs"}, {"statecell_output", "state_outputs"}},
        .letters = rnn_letters,
        .infer = infer_rnn,
        .check = check_rnn,
@@ -504,6 +506,7 @@ std::vector<RnnBlock> rnn_parameter_blocks(const RnnConfig& c, int64_t input_siz
 Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const RnnConfig& c,
                    DType dtype) {
   const auto scope = g.scope(name);
+  rnn_internal::check_layer_sizes(g, input_size, c.state_size);
   const Sizes z = sizes_of(c);
   const int64_t n = rnn_parameter_count(c, input_size);
   const int64_t biases = 2 * z.rows() * z.directions * z.layers;

@@ -125,7 +125,20 @@ Tensor join_columns(const std::vector<Tensor>& parts) {
   return r;
 }
 
+void check_layer_sizes(const Graph& g, int64_t inputs, int64_t units) {
+  const std::string layer = g.scope_name();
+  const auto need = [&](const char* what, int64_t n) {
+    if (n < 1)
+      fail(Fault::kArgument, "layer_weights.size.range", "[weights",
+           layer.empty() ? "" : cat(" \"", layer, "\""), "] ", what, " is ", n,
+           ", but must be at least 1");
+  };
+  need("the number of inputs", inputs);
+  need("the number of hidden units", units);
+}
+
 Tensor glorot_gates(Graph g, int64_t rows, int64_t cols, int64_t gates, DType dtype) {
+  check_layer_sizes(g, rows, cols);  // every layer has such weights
   return gates_of(gates, [&] { return init::glorot_uniform(g, {rows, cols}, rows, cols, dtype); });
 }
 

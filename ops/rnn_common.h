@@ -52,6 +52,9 @@ Sample::Input absent();
 /// How an enumeration's value is spelled; an Error OP.config.enum for a number that is none.
 std::string_view name_of(std::span<const std::string_view> names, int value, std::string_view op);
 
+/// Refuses weights of a layer (the open scope) for less than one input or unit.
+void check_layer_sizes(const Graph& g, int64_t inputs, int64_t units);
+
 /// Matrices one below the other: [R1,C], [R2,C] -> [R1+R2,C].
 Tensor join_rows(const std::vector<Tensor>& parts);
 /// Matrices side by side: [R,C1], [R,C2] -> [R,C1+C2].

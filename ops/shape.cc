@@ -469,7 +469,7 @@ V concat(std::vector<V> xs, int64_t axis, Site at) {
   return apply("concat", xs, {{"axis", axis}}, {.site = at})[0];
 }
 template <Operable V>
-std::vector<V> split(V x, int64_t parts, int64_t axis, Site at) {
+List<V> split(V x, int64_t parts, int64_t axis, Site at) {
   return apply("split", {x}, {{"parts", parts}, {"axis", axis}}, {.site = at});
 }
 template <Operable V>
@@ -514,17 +514,17 @@ V squeeze(V x, int64_t axis, Site at) {
   return reshape(x, std::move(s), at);
 }
 
-#define RONDO_INSTANTIATE(V)                                \
-  template V reshape(V, Shape, Site);                       \
-  template V transpose(V, std::vector<int64_t>, Site);      \
-  template V broadcast_to(V, Shape, Site);                  \
-  template V concat(std::vector<V>, int64_t, Site);         \
-  template std::vector<V> split(V, int64_t, int64_t, Site); \
-  template V slice(V, int64_t, Dim, Dim, Site);             \
-  template V pad(V, int64_t, Dim, Dim, Site);               \
-  template V gather(V, V, Site);                            \
-  template V scatter_add(V, V, Dim, Site);                  \
-  template V expand_dims(V, int64_t, Site);                 \
+#define RONDO_INSTANTIATE(V)                           \
+  template V reshape(V, Shape, Site);                  \
+  template V transpose(V, std::vector<int64_t>, Site); \
+  template V broadcast_to(V, Shape, Site);             \
+  template V concat(std::vector<V>, int64_t, Site);    \
+  template List<V> split(V, int64_t, int64_t, Site);   \
+  template V slice(V, int64_t, Dim, Dim, Site);        \
+  template V pad(V, int64_t, Dim, Dim, Site);          \
+  template V gather(V, V, Site);                       \
+  template V scatter_add(V, V, Dim, Site);             \
+  template V expand_dims(V, int64_t, Site);            \
   template V squeeze(V, int64_t, Site);
 RONDO_INSTANTIATE(Var)
 RONDO_INSTANTIATE(Tensor)

@@ -22,7 +22,7 @@ template <Operable V>
 V concat(std::vector<V> xs, int64_t axis, Site at = Site::here());
 /// `parts` equal pieces along an axis.
 template <Operable V>
-std::vector<V> split(V x, int64_t parts, int64_t axis, Site at = Site::here());
+List<V> split(V x, int64_t parts, int64_t axis, Site at = Site::here());
 /// Elements [begin, end) along an axis.
 template <Operable V>
 V slice(V x, int64_t axis, Dim begin, Dim end, Site at = Site::here());

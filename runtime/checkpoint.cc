@@ -1,5 +1,6 @@
 #include <rondo/runtime/checkpoint.h>
 
+#include <algorithm>
 #include <bit>
 #include <optional>
 #include <utility>
@@ -122,6 +123,26 @@ constexpr Option kOptions[] = {{"trainer/clip_value", &TrainerConfig::clip_value
                                {"trainer/weight_decay", nullptr, &Regularization::weight_decay}};
 constexpr std::string_view kExcept = "trainer/not_regularized";
 
+constexpr std::string_view kPrecision = "trainer/precision";
+
+// The precision in which the training ran: what goes on in another one has other bits. Older files
+// do not say it.
+Precision precision_in(const File& f, Precision asked) {
+  if (!f.bundle.attributes.has(kPrecision)) return asked;
+  const auto& name = f.attribute<std::string>(kPrecision);
+  const Precision all[] = {Precision::full, Precision::bf16, Precision::int8};
+  const auto* p = std::find_if(std::begin(all), std::end(all),
+                               [&](Precision known) { return name_of(known) == name; });
+  if (p == std::end(all))
+    f.refuse("attribute", "attribute \"", kPrecision, "\" is \"", name,
+             "\", but must be full, bf16 or int8");
+  if (asked != Precision::full && asked != *p)
+    f.refuse("precision", "was trained with precision ", name,
+             ", but LoadOptions::compile asks for ", name_of(asked),
+             ", which would go on with other bits; leave it out, or ask for ", name);
+  return *p;
+}
+
 void write_options(TrainerConfig c, Attributes* to) {
   for (const Option& o : kOptions) {
     if (o.in(c) != 0) to->set(o.name, o.in(c));
@@ -168,6 +189,7 @@ void save(const Trainer& trainer, const std::string& path) {
   }
   const TrainingState& s = trainer.state();
   b.attributes.set("trainer/clip_norm", c.clip_norm);
+  b.attributes.set(kPrecision, std::string(name_of(c.compile.precision)));
   write_options(c, &b.attributes);
   b.attributes.set("random/seed", std::bit_cast<int64_t>(c.seed));
   b.attributes.set("cursor/epoch", s.epoch);
@@ -190,6 +212,7 @@ Trainer load_trainer(const std::string& path, LoadOptions options) {
                        .compile = std::move(options.compile),
                        .listeners = std::move(options.listeners)};
   read_options(f, &config);
+  config.compile.precision = precision_in(f, config.compile.precision);
   Trainer t(f.graph(), loss, std::move(config));
   VariableStore::Values values;
   for (const Var& v : t.updater_variables()) {

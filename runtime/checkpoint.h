@@ -2,7 +2,8 @@
 //
 // The file (proto/bundle.h) holds the graph as its user built it, without gradients, its variables
 // at their present values; which values are the inputs, logits and loss; the model's notes; and
-// what a training needs to go on: updater, seed, place in the data. Gradients are derived again.
+// what a training needs to go on: updater, precision, seed, place in the data. Gradients are
+// derived again.
 #pragma once
 
 #include <memory>
@@ -25,11 +26,13 @@ struct LoadOptions {
   std::vector<std::shared_ptr<Listener>> listeners = {};
 };
 
-/// The trainer as it was saved: fit() goes on, with the same bits as if it had never stopped.
-/// Errors `file.*`: what load_bundle finds, and what is missing or does not fit.
+/// The trainer as it was saved, its precision too: fit() goes on, with the same bits as if it had
+/// never stopped, where what is not in the file (backend, optimize, relaxed, kernel, recompute,
+/// memory_budget) is given as before. Errors `file.*`: what load_bundle finds, what is missing or
+/// does not fit, and another precision in `options` than the file's (file.checkpoint.precision).
 Trainer load_trainer(const std::string& path, LoadOptions options = {});
 
-/// The model alone, for prediction.
+/// The model alone, for prediction, in the precision that `options` give.
 Model load_model(const std::string& path, LoadOptions options = {});
 
 }  // namespace rondo

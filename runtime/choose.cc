@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <limits>
 
+#include <rondo/graph/callbacks.h>
 #include <rondo/graph/op.h>
 #include <rondo/runtime/backend.h>
 #include <rondo/runtime/plan.h>
 #include <rondo/runtime/recurrence_steps.h>
+#include <rondo/runtime/segments.h>
 
 namespace rondo {
 namespace {
@@ -56,7 +58,7 @@ std::string why_chosen(const std::string& chosen, const KernelCall& call,
     for (const Kernel& k : backend(name).kernels()) {
       if (k.name == chosen || !serves(k, *call.node.op)) continue;
       const bool fits = !k.supports || k.supports(call);
-      if (!fits && k.cost > cost) continue;  // it would not have been taken
+      if (!fits && k.cost_on(call) > cost) continue;  // it would not have been taken
       if (!fits) {
         const std::string why = k.why_not ? k.why_not(call) : "";
         unfit += cat(unfit.empty() ? "" : ", ", k.name, " does not support it",
@@ -72,20 +74,36 @@ std::string why_chosen(const std::string& chosen, const KernelCall& call,
   return r;
 }
 
+std::string why_not(std::string_view kernel, const KernelCall& call,
+                    const CompileOptions& options) {
+  for (const Backend* b : linked_backends()) {
+    for (const Kernel& k : b->kernels()) {
+      if (k.name != kernel || !serves(k, *call.node.op)) continue;
+      const std::string op = cat("[", title_of(call.node), "] ");
+      if (options.one_step && k.allocates) return cat(op, "it allocates, and a stream may not");
+      if (!k.supports || k.supports(call)) return "";
+      const std::string why = k.why_not ? k.why_not(call) : "";
+      return cat(op, "it does not support the call", why.empty() ? "" : cat(": ", why));
+    }
+  }
+  return "";
+}
+
 void require_kernel(const std::string& name) {
   if (name.empty()) return;
+  std::vector<std::string> names;
   for (const Backend* b : linked_backends()) {
-    const std::vector<KernelName> known = kernels_of_plans(b->name());
-    if (std::any_of(known.begin(), known.end(),
-                    [&](const KernelName& k) { return k.name == name; }))
-      return;
+    for (const KernelName& k : kernels_of_plans(b->name())) {
+      if (k.name == name) return;
+      names.push_back(k.name);
+    }
   }
   fail(Fault::kArgument, "plan.kernel.unknown", "no backend of this build has a kernel called '",
-       name, "'");
+       name, "'", closest_parts(name, names));
 }
 
 std::vector<KernelName> kernels_of_plans(std::string_view backend_name) {
-  std::vector<KernelName> r{{kRecurrenceSteps, "recurrence"}};
+  std::vector<KernelName> r{{kRecurrenceSteps, "recurrence"}, {kSegments, "segments"}};
   const auto add = [&](const Backend& b) {
     for (const Kernel& k : b.kernels()) r.push_back({k.name, k.op});
   };

@@ -17,6 +17,10 @@ const Kernel* choose(const KernelCall& call, const CompileOptions& options);
 std::string why_chosen(const std::string& chosen, const KernelCall& call,
                        const CompileOptions& options);
 
+/// Why the kernel of this name does not run the call, which is one of its op; empty for a call of
+/// another op, or one that it supports.
+std::string why_not(std::string_view kernel, const KernelCall& call, const CompileOptions& options);
+
 /// Error plan.kernel.unknown: a name that no backend knows, which would be passed over in silence.
 void require_kernel(const std::string& name);
 

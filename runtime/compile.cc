@@ -65,6 +65,17 @@ Subgraph roll_loops(const Subgraph& s, RewriteLog* log) {
   return rolled ? *rolled : s;
 }
 
+// Whether the backend has a kernel for one of these ops. One that is asked for by name may be for
+// ops that a region would hide.
+bool makes_regions(const CompileOptions& o, std::initializer_list<std::string_view> ops) {
+  const auto runs = [&](const Kernel& k) {
+    return std::find(ops.begin(), ops.end(), k.op) != ops.end() &&
+           (o.kernel.empty() || o.kernel == k.name);
+  };
+  const auto kernels = backend(o.backend).kernels();
+  return o.optimize && std::any_of(kernels.begin(), kernels.end(), runs);
+}
+
 struct Pass {
   std::string name;
   std::string meaning;  // of what its log names, for explain()
@@ -82,7 +93,7 @@ std::vector<Pass> passes(const CompileOptions& o) {
                    [](const Subgraph& s, RewriteLog*) { return common_subexpressions(s); }};
   const Pass prune{"prune_recurrences", "",
                    [](const Subgraph& s, RewriteLog*) { return prune_recurrences(s); }};
-  return {
+  std::vector<Pass> r{
       {"roll", "loops over time", roll_loops, false, true},
       {"lower", "no kernel runs these whole",
        [&o](const Subgraph& s, RewriteLog* log) { return lower(s, o, log); }, true},
@@ -97,13 +108,21 @@ std::vector<Pass> passes(const CompileOptions& o) {
       prune,
       simplify,
       merge,
-      o.recompute ? Pass{"recompute", "computed again, not kept", recompute, false, true}
-                  : Pass{"pair", "results of their loop now", pair_loops, false, true},
-      {"absorb", "in the steps of the loop that reads them", o.recompute ? absorb_again : absorb},
+      {"pair", "results of their loop now", pair_loops, false, true},
+      {"absorb", "in the steps of the loop that reads them", absorb},
       {"fuse_elementwise", "in fewer passes over memory",
        [&o](const Subgraph& s, RewriteLog* log) { return fuse(s, o, log); }},
+      {"fuse_epilogue", "while their product is in the cache",
+       [&o](const Subgraph& s, RewriteLog* log) { return follow_products(s, o, log); }},
       {"dead_code", "", [](const Subgraph& s, RewriteLog*) { return dead_code(s); }, true},
   };
+  if (o.recompute) {
+    const auto fuse = std::find_if(r.begin(), r.end(),
+                                   [](const Pass& p) { return p.name == "fuse_elementwise"; });
+    r.insert(fuse, {"recompute", "run again by their gradients, in segments of time", recompute,
+                    false, true});
+  }
+  return r;
 }
 
 }  // namespace
@@ -143,13 +162,12 @@ Subgraph inline_loops(const Subgraph& unit, const CompileOptions& options) {
 }
 
 Subgraph fuse(const Subgraph& s, const CompileOptions& o, RewriteLog* log) {
-  const auto runs = [&](const Kernel& k) {
-    // A kernel that is asked for by name may be for ops that a region would hide.
-    return k.op == "fused" && (o.kernel.empty() || o.kernel == k.name);
-  };
-  const auto kernels = backend(o.backend).kernels();
-  if (!o.optimize || std::none_of(kernels.begin(), kernels.end(), runs)) return s;
+  if (!makes_regions(o, {"fused", "fused_matmul"})) return s;
   return dead_code(fuse_elementwise(s, o.relaxed, log));
+}
+
+Subgraph follow_products(const Subgraph& s, const CompileOptions& o, RewriteLog* log) {
+  return makes_regions(o, {"fused_matmul"}) ? fuse_epilogue(s, log) : s;
 }
 
 Subgraph optimize(const Subgraph& unit, const CompileOptions& options,

@@ -41,8 +41,8 @@ class SequenceDataset {
   SequenceDataset(std::vector<Sequence> sequences, std::vector<std::string> classes);
 
   size_t size() const { return sequences_.size(); }
-  const Sequence& operator[](size_t i) const { return sequences_.at(i); }
-  int64_t length(size_t i) const { return sequences_.at(i).values.dim(0); }
+  const Sequence& operator[](ListIndex i) const { return sequences_[i]; }
+  int64_t length(ListIndex i) const { return sequences_[i].values.dim(0); }
   int64_t features() const { return features_; }  ///< I; 0 while there is no sequence
   const std::vector<std::string>& classes() const { return classes_; }
 
@@ -67,7 +67,7 @@ class SequenceDataset {
 
  private:
   int64_t features_ = 0;
-  std::vector<Sequence> sequences_;
+  List<Sequence> sequences_;
   std::vector<std::string> classes_;
 };
 

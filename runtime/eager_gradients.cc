@@ -74,15 +74,15 @@ ValueAndGradients value_and_gradients(const GraphFunction& f, const std::vector<
                                       const CompileOptions& options) {
   const Recorded r(f, inputs, "value_and_gradients");
   Vars fetches{r.only_output("value_and_gradients")};
-  const Vars d = gradients(fetches[0], r.floats);
+  const Vars d = gradients(fetches[0], r.floats, fetches[0].node().site);
   fetches.insert(fetches.end(), d.begin(), d.end());
   Session session(r.graph, options);
   const std::vector<Tensor> values = session.run(fetches, r.feeds);
   return {values[0], r.by_input({values.begin() + 1, values.end()})};
 }
 
-std::vector<Tensor> gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                              const CompileOptions& options) {
+List<Tensor> gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                       const CompileOptions& options) {
   return value_and_gradients(f, inputs, options).gradients;
 }
 
@@ -142,8 +142,8 @@ ValuesAndTangents jvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
   return result;
 }
 
-std::vector<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                        const std::vector<Tensor>& directions, const CompileOptions& options) {
+List<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                 const std::vector<Tensor>& directions, const CompileOptions& options) {
   Recorded r(f, inputs, "hvp");
   check_given("hvp", "direction", r.inputs, directions);
   Vars along;  // one for each float input
@@ -158,8 +158,8 @@ std::vector<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& input
   return r.by_input(Session(r.graph, options).run(h, r.feeds));
 }
 
-std::vector<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                             const CompileOptions& options) {
+List<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                      const CompileOptions& options) {
   const Recorded r(f, inputs, "jacobian");
   const Vars j = jacobian(r.only_output("jacobian"), r.floats);
   return r.by_input(Session(r.graph, options).run(j, r.feeds));

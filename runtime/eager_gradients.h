@@ -41,7 +41,7 @@ class GraphFunction {
 /// f's value and its gradients by each input; null for inputs that are no floats.
 struct ValueAndGradients {
   Tensor value;
-  std::vector<Tensor> gradients;
+  List<Tensor> gradients;
 };
 
 /// f(inputs), a float scalar, and its gradients. Errors: as gradients of a graph.
@@ -49,16 +49,16 @@ ValueAndGradients value_and_gradients(const GraphFunction& f, const std::vector<
                                       const CompileOptions& options = {});
 
 /// The gradients alone.
-std::vector<Tensor> gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                              const CompileOptions& options = {});
+List<Tensor> gradients(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                       const CompileOptions& options = {});
 
 /// f's values, and the way back from cotangents of them to gradients of the inputs.
 struct Pullback {
-  std::vector<Tensor> values;
+  List<Tensor> values;
   /// sum over k of cotangents[k] . d values[k] / d inputs[i] for each input, zeros where nothing
   /// flows, null for inputs that are no floats. A null cotangent is zero. Errors:
   /// `vjp.cotangents.*`.
-  std::function<std::vector<Tensor>(const std::vector<Tensor>& cotangents)> pull;
+  std::function<List<Tensor>(const std::vector<Tensor>& cotangents)> pull;
 };
 /// auto [y, pull] = vjp(f, {x, w}); auto d = pull({dy}). Compiled once for all calls of pull.
 Pullback vjp(const GraphFunction& f, const std::vector<Tensor>& inputs,
@@ -66,7 +66,7 @@ Pullback vjp(const GraphFunction& f, const std::vector<Tensor>& inputs,
 
 /// What jvp gives on tensors.
 struct ValuesAndTangents {
-  std::vector<Tensor> values, tangents;
+  List<Tensor> values, tangents;
 };
 /// f's values, and sum over i of d values[k] / d inputs[i] . tangents[i] for each: zeros where
 /// nothing flows, null for values that are no floats. A null tangent is zero. Errors:
@@ -78,13 +78,13 @@ ValuesAndTangents jvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
 /// dtype, f(inputs) a float scalar: zeros where there is none, null for inputs that are no floats.
 /// A null direction is zero. Errors: `hvp.f.count`, `hvp.directions.*`, and those of gradients.
 /// Source: Pearlmutter (1994), as hvp of a graph.
-std::vector<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                        const std::vector<Tensor>& directions, const CompileOptions& options = {});
+List<Tensor> hvp(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                 const std::vector<Tensor>& directions, const CompileOptions& options = {});
 
 /// d f / d inputs[i] for each input, of shape f's dimensions followed by the input's; null for
 /// inputs that are no floats. f gives one float of at most kLargestJacobian elements. Errors:
 /// `jacobian.f.count`, and those of jacobian of a graph.
-std::vector<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
-                             const CompileOptions& options = {});
+List<Tensor> jacobian(const GraphFunction& f, const std::vector<Tensor>& inputs,
+                      const CompileOptions& options = {});
 
 }  // namespace rondo

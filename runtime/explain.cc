@@ -9,6 +9,7 @@
 
 #include <rondo/graph/op.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/ops/fuse.h>
 #include <rondo/ops/recurrence.h>
 
 namespace rondo {
@@ -129,6 +130,45 @@ std::string describe_recurrence(const Node& n, const std::string& indent) {
   return s + cat(indent, "step #", number, ":", ops_of(*n.body), "\n");
 }
 
+// "  [lstm, classes -> logits]": the layers whose variables a step reads, by their scopes, and what
+// it gives by name.
+std::string names_of(const Graph& g, const Node& n) {
+  std::vector<std::string> reads, gives;
+  const auto add = [](std::vector<std::string>& to, const std::string& name) {
+    if (std::find(to.begin(), to.end(), name) == to.end()) to.push_back(name);
+  };
+  for (const Value v : n.inputs) {
+    if (!v || g.node(v.node).op != &variable_op()) continue;
+    const std::string& name = g.node(v.node).name;
+    add(reads, name.substr(0, name.rfind('/')));
+  }
+  for (size_t k = 0; k < n.outputs.size(); ++k) {
+    if (!n.outputs[k].present) continue;
+    const std::string name = g.var({n.id, static_cast<int32_t>(k)}).name();
+    if (name[0] != '%') add(gives, name);
+  }
+  if (!n.name.empty()) add(gives, n.name);
+  if (reads.empty() && gives.empty()) return "";
+  const auto joined = [](const std::vector<std::string>& names) {
+    constexpr size_t kMost = 3;  // an updater's step reads them all
+    std::string s;
+    for (size_t i = 0; i < std::min(kMost, names.size()); ++i)
+      s += cat(i == 0 ? "" : ", ", names[i]);
+    return names.size() > kMost ? cat(s, " and ", names.size() - kMost, " more") : s;
+  };
+  return cat("  [", joined(reads), reads.empty() || gives.empty() ? "" : " ",
+             gives.empty() ? "" : "-> ", joined(gives), "]");
+}
+
+// Why the kernel that was asked for runs no step, or nothing.
+std::string unused_kernel(const BoundPlan& plan) {
+  const std::string& asked = plan.plan().options().kernel;
+  if (asked.empty() || plan.uses_kernel(asked)) return "";
+  const std::string why = plan.why_unused(asked);
+  return cat("kernel ", asked, " was asked for, but runs no step: ",
+             why.empty() ? "no step is of an op that it runs" : why, "\n");
+}
+
 void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s) {
   const std::vector<StepInfo> steps = plan.steps();
   size_t op = 0, kernel = 0;
@@ -139,18 +179,41 @@ void add_steps(const BoundPlan& plan, const std::string& indent, std::string& s)
   for (size_t k = 0; k < steps.size(); ++k) {
     const StepInfo& i = steps[k];
     s += cat(indent, padded(i.op, op), "  ", padded(i.kernel, kernel), "  ", results(i.out),
-             i.why.empty() ? "" : cat("  (", i.why, ")"), "\n");
+             i.why.empty() ? "" : cat("  (", i.why, ")"),
+             names_of(plan.plan().unit().graph, plan.plan().unit().graph.node(i.node)), "\n");
     const Node& n = plan.plan().unit().graph.node(i.node);
     if (n.op->name == "recurrence") s += describe_recurrence(n, indent + "    ");
-    if (n.op->name == "fused") s += cat(indent, "   ", ops_of(*n.body), "\n");
+    if (is_region(n)) s += cat(indent, "   ", ops_of(*n.body), "\n");
     if (const auto body = plan.body_of(k)) add_steps(*body, indent + "    ", s);
   }
 }
 
 }  // namespace
 
+std::string explain(const Plan& plan, const Binding& sizes) {
+  const Plan::Fit f = plan.fit(sizes);
+  const auto& runs = f.runs();
+  const std::string again =
+      f.again == nullptr
+          ? ""
+          : cat(", ", f.again->arena_bytes(), " where gradients compute again what they need");
+  std::string s;
+  if (f.budget != 0 && runs == f.kept) {
+    s = cat("memory: ", f.kept->arena_bytes(), " bytes, within the budget of ", f.budget, "\n");
+  } else if (f.budget != 0 && runs != nullptr) {
+    s = cat("memory: ", f.kept->arena_bytes(), " bytes are over the budget of ", f.budget,
+            ", so gradients compute again what they need: ", runs->arena_bytes(), " bytes\n");
+  } else if (f.budget != 0) {
+    s = cat("memory: ", f.kept->arena_bytes(), " bytes", again, ": over the budget of ", f.budget,
+            ", so that a run is refused; make the batch or the sequences smaller, or the budget "
+            "larger\n");
+  }
+  const bool less = f.again != nullptr && f.again->arena_bytes() < f.kept->arena_bytes();
+  return s + explain(runs != nullptr ? *runs : less ? *f.again : *f.kept);
+}
+
 std::string explain(const BoundPlan& plan) {
-  std::string s = "passes\n";
+  std::string s = unused_kernel(plan) + "passes\n";
   size_t width = 0;
   for (const PassReport& r : plan.plan().report()) width = std::max(width, r.pass.size());
   for (const PassReport& r : plan.plan().report()) {

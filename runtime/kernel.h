@@ -140,8 +140,8 @@ struct Kernel {
   double cost = 1;  ///< the cheapest wins
   /// What stands against a call that it does not support, for explain(); null = nothing to say.
   std::function<std::string(const KernelCall&)> why_not = {};
-  /// Where the cost depends on the call, this is it. What a kernel does not pay for it still
-  /// supports, so that it can be forced there.
+  /// Where the cost depends on the call, this is it, also of a call that it does not support. What
+  /// a kernel does not pay for it still supports, so that it can be forced there.
   std::function<double(const KernelCall&)> cost_of = {};
   bool allocates = false;  ///< a run may allocate or lock: never in a stream
 

@@ -4,12 +4,16 @@
 #include <cstring>
 
 #include <rondo/graph/op.h>
+#include <rondo/graph/passes.h>
 #include <rondo/graph/rewrite.h>
+#include <rondo/ops/fuse.h>
+#include <rondo/ops/segments.h>
 #include <rondo/runtime/arena_holes.h>
 #include <rondo/runtime/choose.h>
 #include <rondo/runtime/half.h>
 #include <rondo/runtime/plan_step.h>
 #include <rondo/runtime/recurrence_steps.h>
+#include <rondo/runtime/segments.h>
 
 namespace rondo {
 namespace {
@@ -32,9 +36,14 @@ std::shared_ptr<const Plan> Plan::compile(const Subgraph& unit, const CompileOpt
   std::vector<PassReport> report;
   Subgraph optimized = optimize(unit, options, &report);
   auto p = make(std::move(optimized), options, std::move(report));
-  p->asked_ = unit;
-  for (const int32_t id : live_nodes(unit)) {
-    if (unit.graph.node(id).check_at_bind) p->undecided_.push_back(id);
+  const std::vector<int32_t> live = live_nodes(unit);
+  const bool undecided = std::any_of(live.begin(), live.end(),
+                                     [&](int32_t id) { return unit.graph.node(id).check_at_bind; });
+  if (!undecided && options.memory_budget == 0) return p;
+  // A copy: its user may extend the graph while a run binds.
+  p->asked_ = dead_code(unit);
+  for (const int32_t id : live_nodes(p->asked_)) {
+    if (p->asked_.graph.node(id).check_at_bind) p->undecided_.push_back(id);
   }
   return p;
 }
@@ -56,8 +65,11 @@ std::shared_ptr<Plan> Plan::make(Subgraph unit, const CompileOptions& options,
   p->bodies_.resize(static_cast<size_t>(p->unit_.graph.size()));
   for (const int32_t id : live_nodes(p->unit_)) {
     const Node& n = p->unit_.graph.node(id);
-    if (n.body == nullptr || n.op->name == "fused") continue;  // run as a whole
-    p->bodies_[static_cast<size_t>(id)] = of_optimized(fuse(*n.body, p->options_), p->options_);
+    if (n.body == nullptr || is_region(n)) continue;  // run as a whole
+    const auto body =
+        make(follow_products(fuse(*n.body, p->options_), p->options_), p->options_, {});
+    if (n.op->name == "segments") body->first_packed_ = SegmentsLayout(n).first_shared();
+    p->bodies_[static_cast<size_t>(id)] = body;
   }
   p->options_.memory_budget = options.memory_budget;
   p->outline_ = std::make_unique<const PlanOutline>(*p);
@@ -101,10 +113,20 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
     const std::lock_guard lock(mutex_);
     if (const auto known = find()) return hand_out(known);
   }
-  check_undecided(binding);
-  std::shared_ptr<const BoundPlan> made = std::make_shared<const BoundPlan>(*this, binding);
-  if (options_.memory_budget != 0 && made->arena_bytes() > options_.memory_budget)
-    made = bind_smaller(binding, made->arena_bytes());
+  const Fit fitted = fit(binding);
+  if (fitted.runs() == nullptr) {
+    std::string sizes;
+    for (const auto& [name, size] : binding)
+      sizes += cat(sizes.empty() ? " of " : ", ", name, " = ", size);
+    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run", sizes, " needs ",
+         fitted.kept->arena_bytes(), " bytes",
+         fitted.again == nullptr ? ""
+                                 : cat(", and ", fitted.again->arena_bytes(),
+                                       " where gradients compute again what they need"),
+         ", the budget is ", fitted.budget,
+         "; make the batch or the sequences smaller, or the budget larger");
+  }
+  const std::shared_ptr<const BoundPlan>& made = fitted.runs();
   std::shared_ptr<const BoundPlan> let_go;  // after the lock
   const std::lock_guard lock(mutex_);
   if (const auto known = find()) return hand_out(known);  // another thread's
@@ -116,36 +138,33 @@ std::shared_ptr<const BoundPlan> Plan::bind(const Binding& binding) const {
   return hand_out(made);
 }
 
-std::shared_ptr<const BoundPlan> Plan::bind_smaller(const Binding& binding, size_t bytes) const {
-  const auto refuse = [&](const std::string& again) {
-    std::string sizes;
-    for (const auto& [name, size] : binding)
-      sizes += cat(sizes.empty() ? " of " : ", ", name, " = ", size);
-    fail(Fault::kArgument, "plan.memory.budget", "[plan] a run", sizes, " needs ", bytes, " bytes",
-         again, ", the budget is ", options_.memory_budget,
-         "; make the batch or the sequences smaller, or the budget larger");
-  };
-  // What was rounded to int8 is not the same computed again.
-  if (options_.recompute || !options_.optimize || asked_.outputs.empty() ||
-      options_.precision == Precision::int8)
-    refuse("");
-  std::shared_ptr<const Plan> smaller;
+const std::shared_ptr<const BoundPlan>& Plan::Fit::runs() const {
+  static const std::shared_ptr<const BoundPlan> none;
+  const auto fits = [&](const auto& b) { return budget == 0 || b->arena_bytes() <= budget; };
+  return fits(kept) ? kept : again != nullptr && fits(again) ? again : none;
+}
+
+Plan::Fit Plan::fit(const Binding& binding) const {
+  check_undecided(binding);
+  Fit r{std::make_shared<const BoundPlan>(*this, binding), nullptr, options_.memory_budget};
+  if (r.runs() != nullptr) return r;
+  if (const auto less = smaller()) r.again = less->bind(binding);
+  return r;
+}
+
+std::shared_ptr<const Plan> Plan::smaller() const {
+  if (options_.recompute || !options_.optimize || asked_.outputs.empty()) return nullptr;
   {
     const std::lock_guard lock(mutex_);
-    smaller = smaller_;
+    if (smaller_ != nullptr) return smaller_;
   }
-  if (smaller == nullptr) {
-    CompileOptions options = options_;
-    options.recompute = true;
-    options.memory_budget = 0;
-    smaller = compile(asked_, options);
-    const std::lock_guard lock(mutex_);
-    smaller_ = smaller;
-  }
-  auto bound = smaller->bind(binding);
-  if (bound->arena_bytes() > options_.memory_budget)
-    refuse(cat(", and ", bound->arena_bytes(), " where gradients compute again what they need"));
-  return bound;
+  CompileOptions options = options_;
+  options.recompute = true;
+  options.memory_budget = 0;
+  auto made = compile(asked_, options);
+  const std::lock_guard lock(mutex_);
+  smaller_ = std::move(made);
+  return smaller_;
 }
 
 BoundPlan::BoundPlan(const Plan& plan, Binding binding)
@@ -198,7 +217,9 @@ void BoundPlan::check_undecided(const Node& n) const {
   std::unique_ptr<const Attributes> bound;
   const std::vector<ValueType> out = infer_call(*n.op, attributes_of(n, binding_, bound), in,
                                                 n.name, n.site, n.body.get(), nullptr);
-  if (n.body) return check_body(n, in, binding_);  // its results may name its own symbols
+  if (n.op->name == "recurrence") return check_body(n, in, binding_);
+  if (is_region(n)) hold_region(n, in);
+  if (n.body) return;  // its results may name its own symbols
   for (size_t k = 0; k < out.size(); ++k) {
     const TensorType& t = *places_[outline_.index({n.id, 0}) + k].type;
     if (out[k].present && out[k].shape != to_shape(t.dims)) {
@@ -206,6 +227,19 @@ void BoundPlan::check_undecided(const Node& n) const {
            to_string(out[k].shape), " under these values, the graph said ",
            to_string(n.outputs[k].shape), " = ", to_string(t.dims));
     }
+  }
+}
+
+// A region's operands are what its body takes, whatever could not be decided of their symbols.
+void BoundPlan::hold_region(const Node& n, const std::vector<ValueType>& in) const {
+  const size_t of_product = n.op->name == "fused" ? 0 : 1;  // two operands are one of the body's
+  for (size_t i = 2 * of_product; i < in.size(); ++i) {
+    const ValueType& t = n.body->graph.type(n.body->inputs[i - of_product]);
+    const Shape want = to_shape(rondo::bind(t.shape, binding_));
+    if (in[i].shape != want)
+      fail(Fault::kArgument, n.op->name + ".operands.type", "[", title_of(n), "] operand ", i,
+           " has shape ", to_string(in[i].shape), ", but its body takes ", to_string(want),
+           built_at(n.site));
   }
 }
 
@@ -242,6 +276,10 @@ std::shared_ptr<const ReadyCall> BoundPlan::ready(size_t i) const {
     r->kernel = k->name;
     r->note = k->note;
     r->prepared = k->prepare(call);
+  } else if (n.op->name == "segments") {
+    r->kernel = kSegments;
+    r->note = "a segment of time after the other, from the body's own plan";
+    r->prepared = make_segments(call, *plan_.body_of(n.id), binding_);
   } else if (n.body != nullptr && n.op->name == "recurrence") {
     r->kernel = kRecurrenceSteps;
     r->note = "step by step from the body's own plan";
@@ -299,8 +337,11 @@ void BoundPlan::plan_memory() {
     }
     if (const size_t n = step.prepared->workspace_bytes(); n != 0)
       step.workspace = take_for_group(n);
-    for (const Packing& p : step.prepared->packings())
-      step.packed.push_back(take_for_group(p.bytes));
+    for (const Packing& p : step.prepared->packings()) {
+      const Place& of = places_[static_cast<size_t>(step.in[p.operand])];
+      const bool given = of.home == Home::kInput && of.at >= plan_.first_packed_;
+      step.packed.push_back(given ? 0 : take_for_group(p.bytes));
+    }
     if (s + 1 != end) continue;
     for (const auto& [at, bytes] : of_group) arena.give_back(at, bytes);
     of_group.clear();
@@ -350,6 +391,15 @@ bool BoundPlan::uses_kernel(std::string_view name) const {
   return any_step([&](const Step& s) { return s.ready->kernel == name; });
 }
 
+std::string BoundPlan::why_unused(std::string_view kernel) const {
+  std::string why;
+  any_step([&](const Step& s) {
+    why = why_not(kernel, s.call, plan_.options());
+    return !why.empty();
+  });
+  return why;
+}
+
 std::set<std::string> BoundPlan::ops() const {
   std::set<std::string> r;
   any_step([&](const Step& s) {
@@ -362,6 +412,8 @@ std::set<std::string> BoundPlan::ops() const {
 std::shared_ptr<const BoundPlan> BoundPlan::body_of(size_t step) const {
   const Step& s = steps_.at(step);
   const Plan* body = plan_.body_of(s.call.node.id);
+  if (body != nullptr && s.ready->kernel == kSegments)
+    return body->bind(binding_of_segment(s.call, binding_));
   if (body == nullptr || s.ready->kernel != kRecurrenceSteps) return nullptr;
   Binding b = binding_;
   b[s.call.attributes.text("row_symbol")] = s.call.dims("extent")[1];

@@ -46,19 +46,33 @@ class Plan : public std::enable_shared_from_this<Plan> {
 
  private:
   friend class BoundPlan;
+  friend std::string explain(const Plan& plan, const Binding& sizes);
+  // What runs under a binding, and what was weighed against the memory budget.
+  struct Fit {
+    std::shared_ptr<const BoundPlan> kept;   //< as asked for
+    std::shared_ptr<const BoundPlan> again;  //< gradients compute again what they need; null where
+                                             //< that was not looked at, or cannot be
+    size_t budget = 0;                       //< 0 = no limit
+
+    // What runs; null where neither fits.
+    const std::shared_ptr<const BoundPlan>& runs() const;
+  };
+  // The same choice, also where nothing fits; for explain().
+  Fit fit(const Binding& binding) const;
   Plan();
   static std::shared_ptr<Plan> make(Subgraph unit, const CompileOptions& options,
                                     std::vector<PassReport> report);
   void check_undecided(const Binding& binding) const;
-  // The same for a plan that keeps less, or why there is none.
-  std::shared_ptr<const BoundPlan> bind_smaller(const Binding& binding, size_t bytes) const;
+  // The plan that keeps less; null where there is none.
+  std::shared_ptr<const Plan> smaller() const;
 
   Subgraph unit_;
-  Subgraph asked_;                  // before the passes, which may drop the nodes
+  Subgraph asked_;                  // what the user's graph was, where binding needs it
   std::vector<int32_t> undecided_;  // whose rules must speak again once symbols are bound
   CompileOptions options_;
   std::vector<PassReport> report_;
   std::vector<std::shared_ptr<const Plan>> bodies_;  // by node
+  size_t first_packed_ = ~size_t{0};  // inputs from here on come packed, where kernels want that
   std::unique_ptr<const PlanOutline> outline_;
   mutable std::mutex mutex_;
   mutable std::vector<std::pair<Binding, std::shared_ptr<const BoundPlan>>>
@@ -111,10 +125,13 @@ class BoundPlan {
   /// Brings an input into that layout; `to`: 64-byte aligned.
   void pack(const InputPacking& p, const std::byte* input, std::byte* to) const;
   std::vector<StepInfo> steps() const;
-  /// The bound plan of the body of `steps()[i]`, where that runs step by step; else null.
+  /// The bound plan of the body of `steps()[i]`, where that runs step by step or in segments; else
+  /// null.
   std::shared_ptr<const BoundPlan> body_of(size_t step) const;
   /// Whether a kernel of this name runs a step, here or in a body.
   bool uses_kernel(std::string_view name) const;
+  /// Why a kernel that runs no step does not run those of its op; empty where there is none.
+  std::string why_unused(std::string_view kernel) const;
   /// The ops of all steps, here and in bodies that run step by step.
   std::set<std::string> ops() const;
 
@@ -135,6 +152,7 @@ class BoundPlan {
   bool any_step(const F& f) const;
   void infer_types();
   void check_undecided(const Node& n) const;
+  void hold_region(const Node& n, const std::vector<ValueType>& in) const;
   void choose_kernels();
   std::shared_ptr<const ReadyCall> ready(size_t step) const;
   void plan_memory();

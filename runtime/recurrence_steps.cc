@@ -25,31 +25,8 @@ void add_to(std::byte* sum, const std::byte* term, int64_t n) {
   }
 }
 
-// The steps [begin, end) that each row runs.
-struct Windows {
-  std::vector<int64_t> begin, end;
-  bool full = true;  // every row runs every step
-};
-
 int64_t integer_at(const View& v, int64_t i) {
   return v.type->dtype == i32 ? v.as<int32_t>()[i] : v.as<int64_t>()[i];
-}
-
-Windows read_windows(const View& begin, const View& end, int64_t steps, int64_t rows,
-                     const Node& n) {
-  Windows w{std::vector<int64_t>(static_cast<size_t>(rows), 0),
-            std::vector<int64_t>(static_cast<size_t>(rows), steps)};
-  for (int64_t b = 0; b < rows; ++b) {
-    const auto i = static_cast<size_t>(b);
-    if (begin) w.begin[i] = integer_at(begin, b);
-    if (end) w.end[i] = integer_at(end, b);
-    if (w.begin[i] < 0 || w.end[i] > steps || w.begin[i] > w.end[i]) {
-      fail(Fault::kArgument, "recurrence.window.range", "[", title_of(n), "] row ", b,
-           " runs steps [", w.begin[i], ", ", w.end[i], "), which do not lie in [0, ", steps, "]");
-    }
-    w.full = w.full && w.begin[i] == 0 && w.end[i] == steps;
-  }
-  return w;
 }
 
 // What fails in a body says whose body it is.
@@ -282,7 +259,7 @@ class RecurrenceSteps final : public PreparedKernel {
         const View& s = args_.out[l_.sum_of(i)];
         if (!s) continue;
         const std::byte* term = at(k_.outputs_[l_.states + l_.ys + i]);
-        dispatch(s.type->dtype, [&]<class T>() { add_to<T>(s.data, term, s.size()); });
+        add_to(s, term);
       }
     }
 
@@ -317,6 +294,27 @@ class RecurrenceSteps final : public PreparedKernel {
 };
 
 }  // namespace
+
+Windows read_windows(const View& begin, const View& end, int64_t steps, int64_t rows,
+                     const Node& n) {
+  Windows w{std::vector<int64_t>(static_cast<size_t>(rows), 0),
+            std::vector<int64_t>(static_cast<size_t>(rows), steps)};
+  for (int64_t b = 0; b < rows; ++b) {
+    const auto i = static_cast<size_t>(b);
+    if (begin) w.begin[i] = integer_at(begin, b);
+    if (end) w.end[i] = integer_at(end, b);
+    if (w.begin[i] < 0 || w.end[i] > steps || w.begin[i] > w.end[i]) {
+      fail(Fault::kArgument, "recurrence.window.range", "[", title_of(n), "] row ", b,
+           " runs steps [", w.begin[i], ", ", w.end[i], "), which do not lie in [0, ", steps, "]");
+    }
+    w.full = w.full && w.begin[i] == 0 && w.end[i] == steps;
+  }
+  return w;
+}
+
+void add_to(const View& sum, const std::byte* term) {
+  dispatch(sum.type->dtype, [&]<class T>() { add_to<T>(sum.data, term, sum.size()); });
+}
 
 void check_body(const Node& n, const std::vector<ValueType>& in, const Binding& binding) {
   const RecurrenceLayout l(n);

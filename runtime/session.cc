@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <rondo/graph/callbacks.h>
 #include <rondo/graph/rewrite.h>
 #include <rondo/runtime/bind_feeds.h>
 #include <rondo/runtime/explain.h>
@@ -17,6 +18,52 @@ struct Session::Entry {
   std::vector<std::string> variables;  // names, as the plan's further inputs
 };
 
+namespace {
+
+void add_symbols(std::vector<std::string>& to, const Var& placeholder) {
+  for (const Dim& d : placeholder.shape()) {
+    for (const std::string& s : d.symbols()) {
+      if (std::find(to.begin(), to.end(), s) == to.end()) to.push_back(s);
+    }
+  }
+}
+
+// A number, 0 or more, for each symbol of what is fed, and none for what is no symbol.
+void check_sizes(const Graph& g, const std::vector<Value>& fed, const Binding& sizes) {
+  std::vector<std::string> known, needed;
+  for (const Var& p : g.placeholders()) add_symbols(known, p);
+  for (const Value p : fed) add_symbols(needed, g.var(p));
+  const auto list = [](const std::vector<std::string>& names) {
+    std::string s;
+    for (const std::string& n : names) s += cat(s.empty() ? "" : ", ", n);
+    return s;
+  };
+  for (const auto& [name, size] : sizes) {
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail(Fault::kArgument, "session.sizes.unknown", "[explain] sizes has a number for ", name,
+           ", but no placeholder has such a dimension; ",
+           known.empty() ? "there is none without a number"
+                         : cat("there are ", list(known), closest(name, known)));
+    if (size < 0)
+      fail(Fault::kArgument, "session.sizes.range", "[explain] sizes has ", name, " = ", size,
+           ", but a dimension must be at least 0");
+  }
+  std::string example;
+  std::vector<std::string> missing;
+  for (const std::string& n : needed) {
+    if (sizes.count(n) == 0) missing.push_back(n);
+    example += cat(example.empty() ? "" : ", ", "{\"", n, "\", ",
+                   sizes.count(n) == 0 ? 16 : sizes.at(n), "}");
+  }
+  if (!missing.empty())
+    fail(Fault::kArgument, "session.sizes.missing", "[explain] ", list(missing),
+         missing.size() == 1 ? " is a dimension" : " are dimensions",
+         " of what is fed, and sizes has no number for ", missing.size() == 1 ? "it" : "them",
+         "; give one for each: {", example, "}");
+}
+
+}  // namespace
+
 Session::Session(Graph graph, CompileOptions options, std::shared_ptr<ThreadTeam> team,
                  std::shared_ptr<VariableStore> store)
     : graph_(std::move(graph)),
@@ -28,7 +75,9 @@ Session::~Session() = default;
 std::shared_ptr<const Session::Entry> Session::entry(const Vars& fetches, const Updates& updates) {
   auto e = std::make_shared<Entry>();
   const auto own = [&](const Var& v, std::string_view what) {
-    if (!v) fail(Fault::kArgument, "session.fetch.empty", "[session] ", what, " is an empty Var");
+    if (!v)
+      fail(Fault::kArgument, "session.fetch.empty", "[session] ", what,
+           " is an empty Var: ", v.why_empty());
     if (!(v.graph() == graph_)) refuse_stranger("session", what, v);
     return v.value();
   };
@@ -72,11 +121,12 @@ std::shared_ptr<const Plan> Session::plan(const Vars& fetches, const Updates& up
 }
 
 std::string Session::explain(const Vars& fetches, const Binding& sizes, const Updates& updates) {
-  return rondo::explain(*plan(fetches, updates)->bind(sizes));
+  const std::shared_ptr<const Entry> e = entry(fetches, updates);
+  check_sizes(graph_, e->placeholders, sizes);
+  return rondo::explain(*e->plan, sizes);
 }
 
-std::vector<Tensor> Session::run(const Vars& fetches, const std::vector<Feed>& feeds,
-                                 RunOptions options) {
+List<Tensor> Session::run(const Vars& fetches, const std::vector<Feed>& feeds, RunOptions options) {
   return run_and_update(fetches, {}, feeds, options);
 }
 
@@ -95,9 +145,9 @@ std::vector<Tensor> Session::make_results(std::span<const TensorType> types) {
   return r;
 }
 
-std::vector<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
-                                            const std::vector<Feed>& feeds, RunOptions options,
-                                            const Inspect& before_commit) {
+List<Tensor> Session::run_and_update(const Vars& fetches, const Updates& updates,
+                                     const std::vector<Feed>& feeds, RunOptions options,
+                                     const Inspect& before_commit) {
   const std::shared_ptr<const Entry> e = entry(fetches, updates);
   for (const auto& [p, value] : feeds) {
     if (!p || !(p.graph() == graph_) || p.node().op != &placeholder_op()) {

@@ -43,8 +43,7 @@ class Session {
   /// Values of `fetches`, in their order. Errors: a placeholder that is needed and not fed, a
   /// tensor that does not fit its placeholder, symbols that do not agree. Safe from several
   /// threads.
-  std::vector<Tensor> run(const Vars& fetches, const std::vector<Feed>& feeds,
-                          RunOptions options = {});
+  List<Tensor> run(const Vars& fetches, const std::vector<Feed>& feeds, RunOptions options = {});
   /// The only one.
   Tensor run(const Var& fetch, const std::vector<Feed>& feeds, RunOptions options = {});
   /// Sees what was fetched and the new values of the updates' variables, before these are kept.
@@ -52,15 +51,16 @@ class Session {
       std::function<void(const std::vector<Tensor>& fetched, const std::vector<Tensor>& updated)>;
   /// As run; then, when all went well, commits the updates to the store. What `before_commit`
   /// throws leaves the store as it was.
-  std::vector<Tensor> run_and_update(const Vars& fetches, const Updates& updates,
-                                     const std::vector<Feed>& feeds, RunOptions options = {},
-                                     const Inspect& before_commit = nullptr);
+  List<Tensor> run_and_update(const Vars& fetches, const Updates& updates,
+                              const std::vector<Feed>& feeds, RunOptions options = {},
+                              const Inspect& before_commit = nullptr);
 
   /// The plan that such a run uses, for inspection.
   std::shared_ptr<const Plan> plan(const Vars& fetches, const Updates& updates = {});
 
   /// Tells people how such a run goes and why (runtime/explain.h). `sizes`: a number for each
-  /// symbol of the placeholders, {{"T", 100}, {"B", 16}}. Error: a symbol without a number.
+  /// symbol of the placeholders, {{"T", 100}, {"B", 16}}. Over the memory budget it tells what a
+  /// run would need. Errors: session.sizes.*.
   std::string explain(const Vars& fetches, const Binding& sizes = {}, const Updates& updates = {});
 
   const Graph& graph() const { return graph_; }

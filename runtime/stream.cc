@@ -74,7 +74,7 @@ struct Stream::Run {
 Stream::Program::Program(Session& session, const Vars& asked, const StreamOptions& o)
     : graph(session.graph()),
       store(session.store()),
-      team(std::make_shared<ThreadTeam>(std::max(1, o.threads))),
+      team(std::make_shared<ThreadTeam>(o.threads)),
       outputs(asked) {
   Subgraph unit = unit_of(asked);
   store->extend(graph);

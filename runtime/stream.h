@@ -29,7 +29,7 @@ struct StreamOptions {
   Binding sizes = {};     ///< numbers for other symbols, {{"B", 4}}; 1 where not named or fed
   std::vector<Feed> feeds = {};  ///< placeholders without time, the same at each step
   Var lengths = {};  ///< rows' lengths, where no recurrence reads them: a stream does not end
-  int threads = 1;   ///< that share the work of a step
+  int threads = 1;   ///< that share the work of a step; 0 = one per core
 };
 
 /// What a stream carries from step to step, by name.

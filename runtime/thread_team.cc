@@ -160,8 +160,11 @@ struct ThreadTeam::State::Release {
 };
 
 ThreadTeam::ThreadTeam(int threads) : state_(std::make_unique<State>()) {
+  if (threads < 0)
+    fail(Fault::kArgument, "thread_team.threads.range", "[thread_team] threads is ", threads,
+         ", but must be at least 1, or 0 for one per core");
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const int size = threads <= 0 ? cores : threads;
+  const int size = threads == 0 ? cores : threads;
   if (size > cores) state_->spins = kSpinsWhenCrowded;
   try {
     for (int i = 1; i < size; ++i)

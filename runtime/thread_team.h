@@ -17,7 +17,7 @@ namespace rondo {
 class ThreadTeam {
  public:
   /// `threads` workers including the caller; 0 = one per core. They wait without burning a core
-  /// when idle.
+  /// when idle. Errors: thread_team.threads.range, thread_team.threads.start.
   explicit ThreadTeam(int threads = 0);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

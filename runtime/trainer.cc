@@ -57,7 +57,7 @@ bool all_finite(const Tensor& t) {
 
 }  // namespace
 
-Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
+Trainer::Trainer(Graph graph, Var loss, TrainerConfig config, Site at)
     : model_nodes_(graph.size()),
       model_(std::make_shared<Session>(graph, config.compile,
                                        std::make_shared<ThreadTeam>(config.threads)),
@@ -67,13 +67,14 @@ Trainer::Trainer(Graph graph, Var loss, TrainerConfig config)
   const Vars variables = graph.trainable();
   if (variables.empty()) {
     fail(Fault::kArgument, "trainer.graph.variables",
-         "[trainer] the graph has no trainable variable, so there is nothing to train");
+         "[trainer] the graph has no trainable variable, so there is nothing to train",
+         built_at(at));
   }
-  Vars d = gradients(loss_, variables);
+  Vars d = gradients(loss_, variables, at);
   const auto clip_to = [&](std::string_view name, double limit, Vars (*clip)(const Vars&, double)) {
     if (!(limit >= 0)) {
       fail(Fault::kArgument, cat("trainer.", name, ".range"), "[trainer] ", name, " is ", limit,
-           ", but must be positive, or 0 for none");
+           ", but must be positive, or 0 for none", built_at(at));
     }
     if (limit > 0) d = clip(d, limit);
   };

@@ -64,7 +64,8 @@ class Trainer {
   /// `loss`: a float scalar of `graph`, a mean over the rows of a batch. Adds its gradients by the
   /// graph's trainable variables, and the updater's own variables, to the graph. Its steps also
   /// keep what layers remember (state_updates), such as batch_norm's running values.
-  Trainer(Graph graph, Var loss, TrainerConfig config = {});
+  /// Errors: those of gradients(), which name the line of this call; trainer.*.
+  Trainer(Graph graph, Var loss, TrainerConfig config = {}, Site at = Site::here());
 
   /// Trains on `data`. Errors: data that is empty or does not fit the graph, a loss that is
   /// not finite, or a step that would make a variable so (it is not made, and variables stay as
@@ -79,6 +80,11 @@ class Trainer {
 
   /// The plan of an update, for inspection (runtime/explain.h).
   std::shared_ptr<const Plan> plan() { return model_.session().plan(fetches_, updates_); }
+  /// Tells people how an update goes and why, as Session::explain does: forward, gradients and the
+  /// updater. `sizes`: a number for each symbol of the placeholders, {{"T", 100}, {"B", 16}}.
+  std::string explain(const Binding& sizes = {}) {
+    return model_.session().explain(fetches_, sizes, updates_);
+  }
 
   /// The network under training: for predictions and evaluation.
   Model& model() { return model_; }

@@ -71,6 +71,7 @@ with tempfile.TemporaryDirectory() as folder:
 refuses("no file or folder", "verify", "no/such/path")
 refuses("quantum", "verify", ONE, "--backend", "quantum")
 refuses("has no kernel 'nothing'", "verify", ONE, "--kernel", "nothing")
+refuses("did you mean 'cpu.recurrence.engine'", "verify", ONE, "--kernel", "cpu.recurrence.engin")
 refuses("f8", "verify", ONE, "--dtype", "f8")
 refuses("path", "verify")
 
@@ -92,11 +93,15 @@ check("ops recurrence", "docs/control.md" in rondo("ops", "recurrence").stdout, 
 check("ops --examples", "op_example: gru" in rondo("ops", "--examples").stdout, rondo("ops", "--examples"))
 refuses("excludes", "ops", "gru", "--markdown")
 refuses("did you mean 'sigmoid'", "ops", "sigmiod")
+check("ops rnn::layer", "docs/layers.md" in rondo("ops", "rnn::layer").stdout, rondo("ops", "rnn::layer"))
+refuses("did you mean 'layer'", "ops", "rnn::layr")
+refuses("near it are", "ops", "deep_attention_pool")
 
 # errors
 check("errors lists", "gather.indices.range" in rondo("errors").stdout, rondo("errors"))
 check("errors CODE", "K is not" in rondo("errors", "matmul.b.dim").stdout, rondo("errors", "matmul.b.dim"))
-refuses("no error has the code nonsense", "errors", "nonsense")
+refuses("no error has the code 'nonsense'", "errors", "nonsense")
+refuses("did you mean 'plan.memory.budget'", "errors", "plan.memory.bugdet")
 refuses("excludes", "errors", "matmul.b.dim", "--markdown")
 
 # the rest
@@ -117,6 +122,12 @@ plain, again = (rondo("bench", "lstm", *SMALL[2:], "--time", "500", "--mode", "t
 check("bench --recompute", json.loads(again.stdout)["peak_bytes"] < json.loads(plain.stdout)["peak_bytes"], again)
 forced = rondo("bench", "lstm", *SMALL, "--kernel", "runtime.recurrence.steps", "--json")
 check("bench --kernel", json.loads(forced.stdout)["kernel"] == "runtime.recurrence.steps", forced)
+check("bench --kernel: the JSON names what was asked", json.loads(forced.stdout)["kernel_asked"] == "runtime.recurrence.steps", forced)
+check("bench --recompute: the JSON names it", json.loads(again.stdout)["recompute"] and not json.loads(plain.stdout)["recompute"], again)
+refuses("--recompute is about gradients", "bench", "lstm", *SMALL, "--recompute")
+refuses("--recompute is about gradients", "bench", "lstm", "--mode", "stream", *SMALL[2:], "--recompute")
+refuses("runs no step of this network", "bench", "lstm", *SMALL, "--kernel", "cpu.softmax")
+refuses("did you mean 'cpu.recurrence.engine'", "bench", "lstm", *SMALL, "--kernel", "cpu.recurrence.engin")
 refuses("a kernel called 'cpu.lstm'", "bench", "lstm", *SMALL, "--kernel", "cpu.lstm")
 step = json.loads(rondo("bench", "lstm", "--mode", "stream", *SMALL[2:], "--json").stdout)
 check("bench --mode stream", step["time"] == 1 and step["allocations"] == 0, step)

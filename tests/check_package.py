@@ -64,6 +64,7 @@ def install(build, out):
 
 def pkg_config(consumer, out):
     bad = []
+    examples = consumer.parents[1] / "examples"
     for kind in KINDS:
         work = out / f"pkg-config-{kind}"
         shutil.rmtree(work, ignore_errors=True)
@@ -74,6 +75,12 @@ def pkg_config(consumer, out):
             g++ -std=c++20 -I. '{consumer}/main.cc' note.pb.cc -o consumer \\
               $(pkg-config --cflags --libs rondo protobuf) -Wl,-rpath,"$(pkg-config --variable=libdir rondo)"
             ./consumer
+            # An example that was copied out: it is told where its data lies, and says so when it is not.
+            cp '{examples}/vowels.cc' mine.cc
+            g++ -std=c++20 mine.cc -o mine $(pkg-config --cflags --libs rondo) -Wl,-rpath,"$(pkg-config --variable=libdir rondo)"
+            ./mine --epochs 0 --data '{examples}/data/japanese_vowels'
+            if ./mine --epochs 0 2> said; then exit 1; fi
+            grep -e '--data' said
         """
         if subprocess.run(["bash", "-ec", line], cwd=work).returncode:
             bad.append(f"the {kind} one failed")

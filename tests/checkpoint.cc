@@ -104,6 +104,43 @@ TEST_CASE("a training that was saved within an epoch finishes it", "[trainer]") 
   }
 }
 
+TEST_CASE("a training goes on in the precision in which it was saved", "[trainer][precision]") {
+  const SequenceDataset data = three_tones();
+  const Folder folder;
+  const Precision precision = GENERATE(Precision::full, Precision::bf16, Precision::int8);
+  const Precision other = precision == Precision::bf16 ? Precision::int8 : Precision::bf16;
+  const auto made = [&] {
+    const Network n = network();
+    return Trainer(
+        n.g, n.loss,
+        {.inputs = n.inputs, .seed = 7, .threads = 1, .compile = {.precision = precision}});
+  };
+  Trainer whole = made(), first = made();
+  whole.fit(data, {.epochs = 4, .batch_size = 8});
+  first.fit(data, {.epochs = 2, .batch_size = 8});
+  const std::string path = folder / "stopped.rondo";
+  save(first, path);
+  Trainer second = load_trainer(path, {.threads = 1});
+  CHECK(second.config().compile.precision == precision);
+  second.fit(data, {.epochs = 4, .batch_size = 8});
+  for (const auto& [name, value] : *whole.model().session().variables().snapshot()) {
+    INFO(name);
+    CHECK(second.model().session().variables().value(name).same_bits(value));
+  }
+  const Error e =
+      error_of([&] { load_trainer(path, {.threads = 1, .compile = {.precision = other}}); });
+  CHECK(e.code() == "file.checkpoint.precision");
+  CHECK_THAT(e.what(), ContainsSubstring(std::string("trained with precision ") +
+                                         std::string(name_of(precision))));
+  load_trainer(path, {.threads = 1, .compile = {.precision = precision}});
+
+  Bundle b = load_bundle(path, registry());
+  b.attributes.set("trainer/precision", "tiny");
+  save_bundle(b, path);
+  CHECK(error_of([&] { load_trainer(path, {.threads = 1}); }).code() ==
+        "file.checkpoint.attribute");
+}
+
 TEST_CASE("a loaded model predicts with the same bits", "[trainer]") {
   const SequenceDataset data = three_tones();
   const Folder folder;
@@ -146,7 +183,8 @@ TEST_CASE("a checkpoint that lacks something is refused by name", "[trainer]") {
     for (const auto& [name, v] : whole.attributes.items()) {
       if (name != missing) b.attributes.set(name, v);
     }
-    CHECK(load(b).code() == "file.checkpoint.attribute");
+    // Older files do not say in which precision they were trained.
+    if (missing != "trainer/precision") CHECK(load(b).code() == "file.checkpoint.attribute");
     b.attributes.set(missing, DType::bf16);
     CHECK(load(b).code() == "file.checkpoint.attribute");
   }

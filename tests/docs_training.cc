@@ -1,6 +1,7 @@
 // Code that docs/training.md shows, compiled, run, and held to what the page says of it.
 // tests/check_docs.py holds the page to this file.
 #include <cmath>
+#include <iostream>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -54,6 +55,17 @@ TEST_CASE("training: updaters, learning rates, and what is done to gradients", "
   Updater careful = Adam{.learning_rate = schedule::Plateau{
                              .from = 1e-2, .factor = 0.5, .patience = 2, .every = per_epoch}};
   // clang-format on
+  // clang-format off
+  Trainer frugal(g, loss,
+                 {.inputs = {.values = x, .lengths = lengths, .labels = label},
+                  .updater = SGD{.learning_rate = 0.1},
+                  .compile = {.precision = Precision::bf16,
+                              .memory_budget = 64 << 20}});  // bytes of a run
+  std::cout << frugal.explain({{"T", 100}, {"B", 16}});
+  // clang-format on
+  CHECK(frugal.explain({{"T", 100}, {"B", 16}}).find("within the budget") != std::string::npos);
+  frugal.fit(data, {.epochs = 1, .batch_size = 4});
+
   const std::vector<Feed> feeds = trainer.model().feeds(data.batch({0, 1, 2, 3}));
   Vars weights = g.trainable();
   Vars d = clip_by_global_norm(clip_by_value(gradients(loss, weights), 0.5), 1.0);

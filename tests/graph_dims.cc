@@ -90,8 +90,9 @@ TEST_CASE("text that is no dimension is refused where it goes wrong", "[graph][d
   CHECK(test::text_of([] { (void)Dim("4H"); }) ==
         "'4H' is no dimension: unexpected text at position 1; write a number, a name, or a sum of "
         "products such as 4*H or T+1");
-  CHECK(code_of([] { (void)Dim(std::string(100, '(') + "T" + std::string(100, ')')); }) ==
-        "shape.dim.syntax");
+  std::string deep(100, '(');
+  deep.append("T").append(100, ')');
+  CHECK(code_of([&] { (void)Dim(deep); }) == "shape.dim.syntax");
 }
 
 TEST_CASE("sizes that overflow are an error and never wrap", "[graph][dim]") {

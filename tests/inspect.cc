@@ -1,4 +1,5 @@
 // What `rondo inspect --plan` says of a graph.
+#include <algorithm>
 #include <functional>
 
 #include <catch2/catch_test_macros.hpp>
@@ -11,6 +12,8 @@
 #include <rondo/ops/nn.h>
 #include <rondo/ops/recurrence.h>
 #include <rondo/ops/shape.h>
+#include <rondo/runtime/plan.h>
+#include <rondo/runtime/session.h>
 
 using namespace rondo;
 using rondo::test::code_of;
@@ -85,10 +88,28 @@ TEST_CASE("explain tells what the passes did, and why each kernel", "[inspect]")
   INFO(text);
   CHECK(has(text, "\npasses\n"));
   CHECK(has(text, "cpu.matmul.eigen"));
-  CHECK(has(text, "cpu.matmul.onednn does not support it"));
   CHECK(has(text, "recurrence  cpu.recurrence.engine  f64[5,2,3]"));
   CHECK(has(text, "1 state, 1 input, 1 output over time\n"));
   CHECK(has(text, ": add matmul tanh\n"));
+}
+
+TEST_CASE("explain names what does not support a call where it would have been the cheapest",
+          "[inspect]") {
+  Graph g;
+  const Var a = g.placeholder("a", f64, {"M", "K"}), b = g.placeholder("b", f64, {"K", "N"});
+  const Var y = matmul(a, b).named("y");
+  const std::string small = Session(g).explain({y}, {{"M", 2}, {"K", 3}, {"N", 3}}),
+                    large = Session(g).explain({y}, {{"M", 16}, {"K", 64}, {"N", 64}});
+  for (const std::string& text : {small, large}) {
+    INFO(text);
+    CHECK(has(text, "matmul  cpu.matmul.eigen"));
+  }
+  const auto kernels = kernels_of_plans("cpu");
+  const bool onednn = std::any_of(kernels.begin(), kernels.end(), [](const KernelName& k) {
+    return k.name == "cpu.matmul.onednn";
+  });
+  CHECK_FALSE(has(small, "onednn"));  // its call costs more than Eigen's there
+  CHECK(has(large, "cpu.matmul.onednn does not support it") == onednn);
 }
 
 TEST_CASE("explain says why a cell is not on the engine, and shows its steps", "[inspect]") {

@@ -69,53 +69,6 @@ TEST_CASE("a gradient takes the gates of its loop instead of computing them agai
   CHECK_FALSE(reused(*session.plan({t.y})));
 }
 
-// Its arena is what is kept for all steps, and little else.
-Layer long_lstm(bool ragged) {
-  constexpr int64_t kTime = 200, kRows = 8, kWidth = 16;
-  Layer t;
-  t.x = t.g.placeholder("x", f64, {kTime, kRows, kWidth});
-  if (ragged) {
-    t.lengths = t.g.placeholder("lengths", i32, {kRows});
-    t.feeds.emplace_back(t.lengths,
-                         Tensor::of<int32_t>({kRows}, {200, 3, 0, 111, 150, 7, 200, 64}));
-  }
-  t.y = rnn::lstm_layer(t.x, {.max_ts_length = t.lengths},
-                        rnn::lstm_layer_weights(t.g, "lstm", kWidth, kWidth, FWD, f64))
-            .y;
-  Vars by = t.g.trainable();
-  by.insert(by.begin(), t.x);
-  t.fetches = {t.y};
-  for (const Var& d : gradients(0.01 * sum(square(t.y)), by)) t.fetches.push_back(d);
-  t.feeds.emplace_back(t.x, draw({kTime, kRows, kWidth}, f64, -1, 1, 5));
-  return t;
-}
-
-TEST_CASE("where memory matters more, a gradient computes the gates again", "[pair][recompute]") {
-  const Layer t = long_lstm(GENERATE(false, true));
-  Session keeps(t.g, {}, one_thread()), computes(t.g, {.recompute = true}, one_thread());
-  const auto want = keeps.run(t.fetches, t.feeds), got = computes.run(t.fetches, t.feeds);
-  for (size_t i = 0; i < want.size(); ++i) CHECK(distance(got[i], want[i]) < 1e-12);
-  CHECK_FALSE(reused(*computes.plan(t.fetches)));
-  const auto text = computes.explain(t.fetches);
-  INFO(text);
-  CHECK(text.find("computed again, not kept: matmul") != std::string::npos);
-  // Kept: the states before each step, 2 H of the 6 H numbers (h for the gradient of Wr).
-  const size_t more = keeps.plan(t.fetches)->bind({})->arena_bytes(),
-               less = computes.plan(t.fetches)->bind({})->arena_bytes();
-  CHECK(less < more * 7 / 10);
-
-  // A budget between the two is kept by computing again; one below both is refused.
-  Session tight(t.g, {.memory_budget = less}, one_thread());
-  const auto within = tight.run(t.fetches, t.feeds);
-  for (size_t i = 0; i < want.size(); ++i) CHECK(within[i].same_bits(got[i]));
-  CHECK(tight.plan(t.fetches)->bind({})->arena_bytes() == less);
-  CHECK(tight.explain(t.fetches).find("computed again") != std::string::npos);
-  Session roomy(t.g, {.memory_budget = more}, one_thread());
-  CHECK(roomy.plan(t.fetches)->bind({})->arena_bytes() == more);
-  Session none(t.g, {.memory_budget = less - 1}, one_thread());
-  CHECK(code_of([&] { none.run(t.fetches, t.feeds); }) == "plan.memory.budget");
-}
-
 TEST_CASE("what is wanted past the end of a row is computed there", "[pair]") {
   // States before each step, and what a user makes of them: tanh(h W), also where no step ran.
   Graph g;

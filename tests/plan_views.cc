@@ -70,6 +70,18 @@ TEST_CASE("blocks are read and made where they lie", "[plan][views]") {
   }
 }
 
+// Each of several steps that write parts of one value would take, and give back, all of its memory.
+TEST_CASE("what is made in parts lies once in a run's memory", "[plan][views]") {
+  constexpr int64_t kRows = 64, kColumns = 16;
+  Graph g;
+  const Var x = g.placeholder("x", f64, {kRows, kColumns});
+  const Var both = concat(Vars{exp(x), cumsum(x), sin(x)}, 0);
+  Session s(g);
+  const auto plan = s.plan({cumsum(both)})->bind({});
+  CHECK(plan->ops().count("concat") == 0);
+  CHECK(plan->arena_bytes() == 3 * kRows * kColumns * sizeof(double));
+}
+
 // The weights of both directions are parts of one array: each is packed once, until it changes.
 TEST_CASE("packed parts of a variable follow its value", "[plan][views]") {
   Graph g;

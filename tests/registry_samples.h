@@ -22,7 +22,10 @@ using check::graph_of;
 using check::OpGraph;
 
 /// Ops that a sample cannot describe: they have a body.
-inline bool needs_body(const OpDef& op) { return op.name == "recurrence" || op.name == "fused"; }
+inline bool needs_body(const OpDef& op) {
+  return op.name == "recurrence" || op.name == "fused" || op.name == "fused_matmul" ||
+         op.name == "segments";
+}
 
 struct NamedSample {
   const OpDef* op;

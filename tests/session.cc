@@ -77,6 +77,22 @@ TEST_CASE("a plan over its memory budget is refused before anything runs", "[ses
   CHECK(text.find(std::to_string(peak)) != std::string::npos);
 }
 
+TEST_CASE("a plan keeps no hold of the user's graph, which may grow while it binds", "[session]") {
+  std::weak_ptr<GraphData> users;
+  std::shared_ptr<const Plan> budget, undecided;
+  {
+    Graph g;
+    const Var a = g.placeholder("a", f32, {"M"}), b = g.placeholder("b", f32, {"N"});
+    const Var y = tanh(a + b), z = cumsum(cumsum(a));
+    budget = Plan::compile({g, {a.value()}, {z.value()}}, {.memory_budget = 1000});
+    undecided = Plan::compile({g, {a.value(), b.value()}, {y.value()}}, {});  // in one fused node
+    users = g.data();
+  }
+  CHECK(users.expired());
+  CHECK(refusal([&] { budget->bind({{"M", 1000}}); }).first == "plan.memory.budget");
+  CHECK(refusal([&] { undecided->bind({{"M", 2}, {"N", 3}}); }).first == "add.b.broadcast");
+}
+
 TEST_CASE("values whose time is over give their memory to later ones", "[session]") {
   Graph g;
   const Var x = g.placeholder("x", f32, {1024});

@@ -66,7 +66,7 @@ TEST_CASE("an update needs no data set", "[trainer]") {
   CHECK(std::abs(t.model().session().variables().value("line/weights").item() - 2) < 1e-4);
   const auto plan = t.plan()->bind({{"B", 3}});
   CHECK(plan->output_types().size() == 3);  // the loss, and the new weights and biases
-  CHECK(plan->ops().count("matmul") == 1);
+  CHECK(plan->ops().count("fused_matmul") == 1);
 }
 
 TEST_CASE("dropout draws anew at each step, by the trainer's seed", "[trainer]") {

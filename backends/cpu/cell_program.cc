@@ -62,7 +62,6 @@ class Compiler {
     place_outputs();
     if (!make_groups()) return refuse("its elementwise operations do not fit one program");
     make_sums();
-    make_outer_sums();
     make_ends();
     schedule_products();
     write_next_states();
@@ -496,47 +495,56 @@ class Compiler {
     for (const Value in : n.inputs) for_each_term(in, f);
   }
 
-  // Each row adds to its own sum, after the groups that compute what it adds.
-  void make_sums() {
+  // The sums over time that somebody wants: f(which, its value).
+  template <class F>
+  void for_each_sum(const F& f) const {
     for (size_t i = 0; i < layout_.sums; ++i) {
       const Value v = body_.outputs[layout_.states + layout_.ys + i];
-      if (!v || !call_.out[layout_.sum_of(i)].present) continue;
-      if (is_outer_sum(v)) continue;
-      const Value x = body_.graph.node(v.node).inputs[0];
-      const Known& k = known_.at(x);
-      const int64_t w = width(x);
-      const Place from = k.scalar ? filled(k.number, w) : *k.place;
-      const Place row = new_buffer(w);
-      Program p;
-      p.inputs = 2;
-      p.code = {{Fn::kInput, -1, -1, -1, 0, 0}, {Fn::kInput, -1, -1, -1, 1, 0}, {Fn::kAdd, 0, 1}};
-      const DType types[] = {program_.dtype, program_.dtype};
-      CellProgram::Group g;
-      g.width = w;
-      g.inputs = {row, from};
-      g.outputs = {row};
-      g.program = std::make_shared<const TileProgram>(p, types, program_.dtype);
-      stage(k.stage).groups.push_back(std::move(g));
-      program_.sums.push_back({row, i});
+      if (v && call_.out[layout_.sum_of(i)].present) f(i, v);
     }
   }
 
-  void make_outer_sums() {
-    for (size_t i = 0; i < layout_.sums; ++i) {
-      const Value v = body_.outputs[layout_.states + layout_.ys + i];
-      if (!v || !call_.out[layout_.sum_of(i)].present || !is_outer_sum(v)) continue;
-      for_each_term(v, [&](Value a, Value b) {
-        const auto [it, first] = with_.emplace(b, program_.outer_sums.size());
-        if (first) program_.outer_sums.push_back({kept_rows(b), {}});
-        program_.outer_sums[it->second].terms.push_back({kept_rows(a), i});
-      });
-    }
+  void make_sums() {
+    for_each_sum([&](size_t i, Value v) {
+      if (!is_outer_sum(v)) return;
+      for_each_term(v, [&](Value a, Value b) { add_term(kept_rows(a), b, i); });
+    });
+    for_each_sum([&](size_t i, Value v) {
+      if (is_outer_sum(v)) return;
+      // Rows that are there for products are added up with these, as 1' x.
+      const Value x = body_.graph.node(v.node).inputs[0];
+      with_.count(x) != 0 ? add_term(filled(1, 1), x, i) : make_sum_of_rows(i, x);
+    });
     // In the order in which they are added up, the first of each sum begins it.
     std::set<size_t> begun;
     for (CellProgram::OuterSums& s : program_.outer_sums) {
       for (CellProgram::OuterSums::Term& t : s.terms) t.begins = begun.insert(t.index).second;
     }
   }
+  void add_term(const Place& a, Value b, size_t sum) {
+    const auto [it, first] = with_.emplace(b, program_.outer_sums.size());
+    if (first) program_.outer_sums.push_back({kept_rows(b), {}});
+    program_.outer_sums[it->second].terms.push_back({a, sum});
+  }
+  // Each row adds to its own sum, after the groups that compute what it adds.
+  void make_sum_of_rows(size_t i, Value x) {
+    const Known& k = known_.at(x);
+    const int64_t w = width(x);
+    const Place from = k.scalar ? filled(k.number, w) : *k.place;
+    const Place row = new_buffer(w);
+    Program p;
+    p.inputs = 2;
+    p.code = {{Fn::kInput, -1, -1, -1, 0, 0}, {Fn::kInput, -1, -1, -1, 1, 0}, {Fn::kAdd, 0, 1}};
+    const DType types[] = {program_.dtype, program_.dtype};
+    CellProgram::Group g;
+    g.width = w;
+    g.inputs = {row, from};
+    g.outputs = {row};
+    g.program = std::make_shared<const TileProgram>(p, types, program_.dtype);
+    stage(k.stage).groups.push_back(std::move(g));
+    program_.sums.push_back({row, i});
+  }
+
   // Where rows of a value still lie some steps later.
   Place kept_rows(Value v) {
     const Known& k = known_.at(v);

@@ -51,8 +51,9 @@ struct CellProgram {
     std::optional<Place> bias = {};  ///< the same for all rows
     size_t index = 0;                ///< among all products
     /// What needs nothing that a step computes, or is needed by none, is done for many steps at
-    /// once.
-    enum class When : uint8_t { kBefore, kInStep, kAfter } when = When::kInStep;
+    /// once; or as the beginning of the product that it is added to.
+    enum class When : uint8_t { kBefore, kInStep, kAfter, kJoined } when = When::kInStep;
+    const Product* begins = nullptr;  ///< the joined one that the sums begin with
   };
   /// y = the columns of a row in one number.
   struct Reduction {

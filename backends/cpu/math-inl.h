@@ -23,11 +23,16 @@ HWY_INLINE V keep_nan(V x, V y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
-// x, but no less than low and no more than high; NaN stays NaN.
+// x, but no less, or no more; NaN stays NaN: on x86 both give their second operand.
 template <class D, class V>
-HWY_INLINE V clamped(D d, V x, hn::TFromD<D> low, hn::TFromD<D> high) {
-  const V y = hn::Min(hn::Set(d, high), hn::Max(hn::Set(d, low), x));
-  return HWY_ARCH_X86 ? y : keep_nan(x, y);  // there both give their second operand
+HWY_INLINE V at_least(D d, hn::TFromD<D> low, V x) {
+  const V y = hn::Max(hn::Set(d, low), x);
+  return HWY_ARCH_X86 ? y : keep_nan(x, y);
+}
+template <class D, class V>
+HWY_INLINE V at_most(D d, hn::TFromD<D> high, V x) {
+  const V y = hn::Min(hn::Set(d, high), x);
+  return HWY_ARCH_X86 ? y : keep_nan(x, y);
 }
 
 // 2^n for n in [-126, 127].
@@ -49,26 +54,37 @@ HWY_INLINE V times_power(D d, V p, V n) {
   return hn::Mul(hn::Mul(p, power_of_two(d, half)), power_of_two(d, hn::Sub(whole, half)));
 }
 
-/// e^x, 1 ulp: Cody and Waite's reduction, a polynomial of degree 6, and 2^n such that
-/// results overflow to infinity and underflow through the denormals as they should.
+/// e^x for x in [-104.5, 89], 1 ulp: Cody and Waite's reduction, a polynomial of degree 6 whose
+/// first two coefficients are 1 (the others: Remez, for the relative error on |r| <= ln(2) / 2),
+/// and 2^n such that results overflow to infinity and underflow through the denormals as they
+/// should.
 template <class D, class V, HWY_IF_F32_D(D)>
-HWY_INLINE V exp_of(D d, V x) {
-  const V a = clamped(d, x, -104.5f, 89.0f);
-  const V n = hn::Round(hn::Mul(a, hn::Set(d, 1.44269504f)));
-  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), a);
+HWY_INLINE V exp_within(D d, V x) {
+  const V one = hn::Set(d, 1.0f);
+  const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  V r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  V p = hn::Set(d, 1.9875691500e-4f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 8.3334519073e-3f));
-  p = hn::MulAdd(p, r, hn::Set(d, 4.1665795894e-2f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
-  p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
-  p = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
+  V p = hn::Set(d, 1.381461043e-3f);
+  p = hn::MulAdd(p, r, hn::Set(d, 8.368710987e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.166838899e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.666652113e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 4.999999404e-1f));
+  p = hn::MulAdd(hn::MulAdd(p, r, one), r, one);
   return times_power(d, p, n);
 }
 template <class D, class V, HWY_IF_F64_D(D)>
+HWY_INLINE V exp_within(D d, V x) {
+  return keep_nan(x, hn::Exp(d, x));
+}
+
+/// e^x, 1 ulp.
+template <class D, class V, HWY_IF_F32_D(D)>
 HWY_INLINE V exp_of(D d, V x) {
-  return keep_nan(x, hn::Exp(d, hn::Min(x, hn::Set(d, 710.0))));
+  return exp_within(d, at_most(d, 89.0f, at_least(d, -104.5f, x)));
+}
+template <class D, class V, HWY_IF_F64_D(D)>
+HWY_INLINE V exp_of(D d, V x) {
+  return exp_within(d, at_most(d, 710.0, x));
 }
 
 /// e^x - 1, 4 ulp.
@@ -116,7 +132,7 @@ HWY_INLINE V tanh_of(D d, V x) {
   p = hn::MulAdd(p, u, hn::Set(d, 1.33314422036e-1f));
   p = hn::MulAdd(p, u, hn::Set(d, -3.33332819422e-1f));
   const V near = hn::MulAdd(hn::Mul(p, u), x, x);
-  const V e = exp_of(d, hn::Add(a, a));
+  const V e = exp_within(d, at_most(d, 89.0f, hn::Add(a, a)));
   const V far = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(e, one)));
   const V y = hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), near, far);  // NaN in both
   return hn::CopySign(y, x);                                             // -0 too
@@ -126,15 +142,17 @@ HWY_INLINE V tanh_of(D d, V x) {
   return keep_nan(x, hn::Tanh(d, hn::Max(hn::Min(x, hn::Set(d, 350.0)), hn::Set(d, -350.0))));
 }
 
-/// 1 / (1 + e^-x), 2 ulp: what 1 - y (1 + e^-x) leaves takes back the rounding of the sum and of
-/// the division.
+/// 1 / (1 + e^-x), 2 ulp: with z = e^-|x| and q = z / (1 + z) it is 1 - q, or z - z q where x is
+/// negative, so that what q lacks counts for little where it is small.
 template <class D, class V>
 HWY_INLINE V sigmoid_of(D d, V x) {
-  const V one = hn::Set(d, hn::TFromD<D>(1));
-  const V e = exp_of(d, hn::Neg(x));
-  const V y = hn::Div(one, hn::Add(one, e));
-  const V finite = hn::Min(e, hn::Set(d, hwy::HighestValue<hn::TFromD<D>>()));
-  return hn::MulAdd(y, hn::NegMulAdd(y, finite, hn::Sub(one, y)), y);
+  using T = hn::TFromD<D>;
+  const V one = hn::Set(d, T(1));
+  const V z =
+      exp_within(d, at_least(d, sizeof(T) == 4 ? T(-104.5) : T(-745.5), hn::Or(x, hn::SignBit(d))));
+  const V q = hn::Div(z, hn::Add(one, z));
+  const V whole = hn::IfNegativeThenElse(x, z, one);
+  return hn::NegMulAdd(whole, q, whole);
 }
 
 }  // namespace rondo::cpu::HWY_NAMESPACE

@@ -1,6 +1,8 @@
 #include <rondo/backends/cpu/matmul.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 
 namespace rondo::cpu {
 namespace {
@@ -58,6 +60,23 @@ MatmulTiles::Tile MatmulTiles::at(const MatmulShape& s, int64_t piece) const {
   t.rows = std::min(rows, s.m - t.row);
   t.columns = std::min(columns, s.n - t.column);
   return t;
+}
+
+bool multiplies(const KernelCall& call, std::initializer_list<DType> types) {
+  const DType t = call.in[0].dtype;
+  return call.in[1].dtype == t && std::find(types.begin(), types.end(), t) != types.end();
+}
+
+void add_products(std::vector<Kernel>& rows, Kernel k) {
+  constexpr std::string_view kAlone = "cpu.matmul.", kFollowed = "cpu.fused_matmul.";
+  Kernel followed = k;
+  followed.name = std::string(kFollowed) + k.name.substr(kAlone.size());
+  followed.op = "fused_matmul";
+  followed.supports = [product = k.supports](const KernelCall& call) {
+    return product(call) && Epilogue::supports(call);
+  };
+  rows.push_back(std::move(k));
+  rows.push_back(std::move(followed));
 }
 
 }  // namespace rondo::cpu

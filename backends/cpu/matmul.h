@@ -1,9 +1,13 @@
-// What all kernels of `matmul` share: the call as plain numbers, and its division into tiles, which
-// shape alone decides.
+// What all kernels of products share: the call as plain numbers, its division into tiles, which
+// shape alone decides, and their rows of the table, for a product alone and for one whose results
+// go on into a fused region (`fused_matmul`).
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
+#include <vector>
 
+#include <rondo/backends/cpu/epilogue.h>
 #include <rondo/runtime/kernel.h>
 
 namespace rondo::cpu {
@@ -47,5 +51,17 @@ struct MatmulTiles {
   };
   Tile at(const MatmulShape& s, int64_t piece) const;
 };
+
+/// The rows of y that a tile is, all batches' rows one below the other.
+inline ProductBlock block_of(const MatmulShape& s, const MatmulTiles::Tile& t) {
+  return {t.batch * s.m + t.row, t.rows, t.column, t.columns};
+}
+
+/// Whether what is multiplied has one of these dtypes.
+bool multiplies(const KernelCall& call, std::initializer_list<DType> types);
+
+/// Adds a kernel of `matmul` and its sister of `fused_matmul`: both cost the same for a product, so
+/// that what follows it does not change who makes it, nor its bits.
+void add_products(std::vector<Kernel>& rows, Kernel k);
 
 }  // namespace rondo::cpu

@@ -80,7 +80,11 @@ std::shared_ptr<const Product> product(const Key& key) {
 
 class OneDnnMatmul final : public PreparedKernel {
  public:
-  explicit OneDnnMatmul(const KernelCall& call) : shape_(call), tiles_(shape_, kTileWork, kGrain) {
+  explicit OneDnnMatmul(const KernelCall& call)
+      : shape_(call),
+        tiles_(shape_, kTileWork, kGrain),
+        epilogue_(call),
+        pads_at_(align_up(epilogue_.workspace_bytes())) {
     const MatmulTiles::Tile last = tiles_.at(shape_, tiles_.count - 1);
     size_t scratch_bytes = 0;
     for (const int64_t rows : {tiles_.rows, last.rows}) {
@@ -94,29 +98,37 @@ class OneDnnMatmul final : public PreparedKernel {
     pads_.emplace(tiles_.count, scratch_bytes);
   }
 
-  size_t workspace_bytes() const override { return pads_->workspace_bytes(); }
+  size_t workspace_bytes() const override { return pads_at_ + pads_->workspace_bytes(); }
 
   void run(const KernelArgs& args) const override {
-    pads_->prepare(args.workspace);
+    std::byte* const pads = args.workspace + pads_at_;
+    std::byte* const y = epilogue_.product(args, args.workspace);
+    pads_->prepare(pads);
     for_pieces(args.context.team, tiles_.count, [&](int64_t piece) {
-      const Scratchpads::Use pad(*pads_, args.workspace);
-      run_tile(args, tiles_.at(shape_, piece), pad.data());
+      const MatmulTiles::Tile t = tiles_.at(shape_, piece);
+      {
+        const Scratchpads::Use pad(*pads_, pads);
+        run_tile(args, reinterpret_cast<float*>(y), t, pad.data());
+      }
+      epilogue_.run(args, y, block_of(shape_, t));
     });
   }
 
  private:
-  void run_tile(const KernelArgs& args, const MatmulTiles::Tile& t, std::byte* scratch) const {
+  void run_tile(const KernelArgs& args, float* y, const MatmulTiles::Tile& t,
+                std::byte* scratch) const {
     const Product& p =
         *products_[(t.rows != tiles_.rows ? 2U : 0U) + (t.columns != tiles_.columns ? 1U : 0U)];
     const void* const data[] = {args.in[0].as<float>() + shape_.a_at(t.batch, t.row),
                                 args.in[1].as<float>() + shape_.b_at(t.batch, t.column),
-                                args.out[0].as<float>() + shape_.y_at(t.batch, t.row, t.column),
-                                scratch};
+                                y + shape_.y_at(t.batch, t.row, t.column), scratch};
     onednn::execute(p.primitive, data, "multiply");
   }
 
   MatmulShape shape_;
   MatmulTiles tiles_;
+  Epilogue epilogue_;
+  size_t pads_at_;
   std::vector<std::shared_ptr<const Product>>
       products_;  // full, last columns, last rows, last of both
   std::optional<Scratchpads> pads_;
@@ -125,13 +137,14 @@ class OneDnnMatmul final : public PreparedKernel {
 }  // namespace
 
 void add_matmul_onednn(std::vector<Kernel>& rows) {
-  rows.push_back(
+  add_products(
+      rows,
       {.name = "cpu.matmul.onednn",
        .op = "matmul",
        .note = cat("oneDNN: f32 products; worth the call from ", kLeastWork, " multiplications on"),
        .supports =
            [](const KernelCall& call) {
-             return all_of_type(call, {f32}) && MatmulShape(call).work() > 0;
+             return multiplies(call, {f32}) && MatmulShape(call).work() > 0;
            },
        .prepare = [](const KernelCall& call) { return std::make_unique<OneDnnMatmul>(call); },
        .cost_of =

@@ -139,19 +139,27 @@ std::shared_ptr<const Loop> make_loop(const LoopShape& s, const memory::desc& wx
   });
 }
 
-// A number for a layout, the same for equal ones.
-size_t number_of(const memory::desc& layout) {
+// A number for a layout, the same for equal ones and never another's. One that has not been asked
+// for while many others were is forgotten: weights are packed once more then.
+uint64_t number_of(const memory::desc& layout) {
+  constexpr size_t kMostLayouts = 512;
   struct Known {
     std::mutex mutex;
-    std::vector<memory::desc> layouts;
+    std::vector<std::pair<memory::desc, uint64_t>> layouts;  // most recent last
+    uint64_t next = 0;
   };
   static auto* const known = new Known;  // outlives all plans
   const std::lock_guard lock(known->mutex);
   auto& all = known->layouts;
-  const auto at = std::find(all.begin(), all.end(), layout);
-  const auto i = static_cast<size_t>(at - all.begin());
-  if (at == all.end()) all.push_back(layout);
-  return i;
+  const auto at =
+      std::find_if(all.begin(), all.end(), [&](const auto& l) { return l.first == layout; });
+  if (at != all.end()) {
+    std::rotate(at, at + 1, all.end());
+  } else {
+    if (all.size() == kMostLayouts) all.erase(all.begin());
+    all.emplace_back(layout, known->next++);
+  }
+  return all.back().second;
 }
 
 // How far apart the rows of a matrix lie that is [rows, gates, columns of a gate] in memory; none:

@@ -206,7 +206,7 @@ void RecurrentPiece::fetch_ahead() const {
 
 struct RecurrentPiece::Rows {
   static constexpr int64_t kMost = kMostRowsAhead;
-  const void *a[kMost], *c[kMost];
+  const void *a[kMost], *c[kMost], *begins[kMost];
   void* y[kMost];
   int64_t count = 0;
 };
@@ -248,6 +248,7 @@ void RecurrentPiece::add_rows(const CellProgram::Product& p, Rows& rows) const {
     rows.a[rows.count] = at(p.a, active_[i]);
     rows.y[rows.count] = at(p.y, active_[i]) + skip;
     if (p.c) rows.c[rows.count] = at(*p.c, active_[i]) + skip;
+    if (p.begins != nullptr) rows.begins[rows.count] = at(p.begins->a, active_[i]);
   }
 }
 void RecurrentPiece::multiply(const CellProgram::Product& p, const Rows& rows) const {
@@ -257,12 +258,24 @@ void RecurrentPiece::multiply(const CellProgram::Product& p, const Rows& rows) c
   constexpr int64_t kFewRows = 8;
   const bool back = rows.count <= kFewRows && t_ % 2 != 0;
   const size_t skip = static_cast<size_t>(c.begin) * plan_.element;
-  const std::byte* const packed =
-      args_.packed[p.index] + plan_.gemm.packed_bytes(p.k, plan_.gemm.block) *
-                                  static_cast<size_t>(c.begin / plan_.gemm.block);
-  plan_.gemm.run({rows.a, 1, rows.y, p.c ? rows.c : nullptr,
-                  p.bias ? at(*p.bias, 0) + skip : nullptr, rows.count, scratch_, back},
-                 p.k, packed, c.count());
+  const auto packed = [&](const CellProgram::Product& of) {
+    return args_.packed[of.index] + plan_.gemm.packed_bytes(of.k, plan_.gemm.block) *
+                                        static_cast<size_t>(c.begin / plan_.gemm.block);
+  };
+  GemmRows g{rows.a,
+             1,
+             rows.y,
+             p.c ? rows.c : nullptr,
+             p.bias ? at(*p.bias, 0) + skip : nullptr,
+             rows.count,
+             scratch_,
+             back};
+  if (p.begins != nullptr) {
+    g.first = rows.begins;
+    g.first_k = p.begins->k;
+    g.first_packed = packed(*p.begins);
+  }
+  plan_.gemm.run(g, p.k, packed(p), c.count());
 }
 
 // Rows that follow each other go through the program together, as many as fit a tile.

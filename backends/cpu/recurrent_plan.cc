@@ -14,6 +14,10 @@ using Kept = CellProgram::Kept;
 // Threads share columns for matrices whose reading takes longer than meeting.
 constexpr size_t kBytesToShare = size_t{256} << 10;
 
+// A product of so few numbers for each sum takes longer to bring its sums back and forth than to
+// make them: it is not done ahead, but goes before the one that it is added to.
+constexpr int64_t kShortProduct = 32;
+
 // Gradients by way of weights in 8 bits would be those of another function; and sums of very many
 // of their products would not fit 32 bits.
 const RowGemm& gemm_for(const KernelCall& call, const CellProgram& program) {
@@ -43,6 +47,7 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   steps = extent[0];
   rows = extent[1];
   windows = call.in[layout.begin()].present || call.in[layout.end()].present;
+  join_products();
   size_t gemm_scratch = 0, largest = 0;
   step_xs.assign(layout.xs, false);
   step_ys.assign(layout.ys, false);
@@ -55,8 +60,9 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
       packings.push_back({layout.first_shared() + p->shared, bytes,
                           cat("rows.", name_of(gemm.precision), gemm.block, ".", p->k, "x", p->n,
                               p->transposed ? "t" : "")});
-      if (p->when == CellProgram::Product::When::kInStep) step_bytes += bytes;
-      if (p->when != CellProgram::Product::When::kInStep) largest = std::max(largest, bytes);
+      using When = CellProgram::Product::When;
+      const bool in_step = p->when == When::kInStep || p->when == When::kJoined;
+      in_step ? void(step_bytes += bytes) : void(largest = std::max(largest, bytes));
     }
     for (const CellProgram::Group& g : s.groups) {
       scratch = std::max(scratch, g.program->scratch_bytes() + spread_bytes(g) * g.inputs.size());
@@ -90,6 +96,39 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   scratch_at = take(scratch * static_cast<size_t>(worth_sharing() ? kMostMembers : pieces));
   place_sums();
   ends_are_own = find_own_ends();
+}
+
+// y = c + a W and then y + h Wr in one pass over the columns, with the same bits.
+void RecurrentPlan::join_products() {
+  using Product = CellProgram::Product;
+  if (gemm.precision != Precision::full) return;
+  std::vector<Product*> all;
+  for (CellProgram::Stage& s : program.stages) {
+    for (auto& m : s.moves) {
+      if (auto* p = std::get_if<Product>(&m)) all.push_back(p);
+    }
+  }
+  const auto uses = [&](size_t buffer) {
+    int n = 0;
+    program.for_each_place(
+        [&](const Place& p) { n += p.home == Home::kBuffer && p.index == buffer ? 1 : 0; });
+    return n;
+  };
+  for (Product* const first : all) {
+    if (first->when != Product::When::kBefore || first->k > kShortProduct ||
+        first->y.home != Home::kBuffer || uses(first->y.index) != 2)
+      continue;
+    for (Product* const p : all) {
+      if (p->when != Product::When::kInStep || p->n != first->n || !p->c || p->bias ||
+          p->begins != nullptr || p->c->home != Home::kBuffer || p->c->index != first->y.index)
+        continue;
+      p->begins = first;
+      p->c = first->c;
+      p->bias = first->bias;
+      first->when = Product::When::kJoined;
+      program.buffers[first->y.index] = 0;
+    }
+  }
 }
 
 int64_t RecurrentPlan::steps_kept(Kept k) const {

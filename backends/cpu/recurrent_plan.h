@@ -100,6 +100,7 @@ struct RecurrentPlan {
   bool worth_sharing() const;
 
  private:
+  void join_products();
   void place_states(const KernelCall& call);
   void place_sums();
   int64_t steps_kept(CellProgram::Kept k) const;

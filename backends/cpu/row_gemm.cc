@@ -51,13 +51,16 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
   const int64_t block = block_columns<T>();
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  constexpr int64_t kSide = kSquare<T>, kStrip = 64 / static_cast<int64_t>(sizeof(T));
+  constexpr int64_t kSide = kSquare<T>, kStrip = 64 / static_cast<int64_t>(sizeof(T)), kAhead = 8;
   for (int64_t b = 0; b < n; b += block, to += block * k) {
     const int64_t columns = std::min(block, n - b);
     if (columns < block) std::fill_n(to, block * k, T{0});
     if (!transposed) {
       for (int64_t i = 0; i < k; ++i) {
         const T* const row = from + i * stride + b;
+        // Rows lie too far apart for the machine to see them coming.
+        for (int64_t at = 0; at < columns && i + kAhead < k; at += kStrip)
+          __builtin_prefetch(row + kAhead * stride + at, 0, 3);
         int64_t j = 0;
         for (; j + lanes <= columns; j += lanes)
           hn::Store(hn::LoadU(d, row + j), d, to + i * block + j);
@@ -69,6 +72,8 @@ void pack(const void* w, int64_t stride, int64_t k, int64_t n, bool transposed, 
       const int64_t strip = std::min(kStrip, k - i0);
       for (int64_t j = 0; j < columns; j += kSide) {
         const T* const rows = from + (b + j) * stride + i0;
+        for (int64_t c = 0; c < std::min(kSide, columns - j) && i0 + kStrip < k; ++c)
+          __builtin_prefetch(rows + c * stride + kStrip, 0, 3);
         T* const out = to + i0 * block + j;
         int64_t i = 0;
         if (j + kSide <= columns) {
@@ -144,6 +149,25 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
       const T* const c =
           static_cast<const T*>(g.c[here ? r : r - g.rows]) + first + (here ? 0 : kWide * lanes);
       for (int64_t v = 0; v < kWide; ++v) __builtin_prefetch(c + v * lanes, 1, 3);
+    }
+  }
+  if (!kByDepth && g.first != nullptr) {
+    const T* begin[R];
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < R; ++r) begin[r] = static_cast<const T*>(g.first[first_row + r]);
+    const T* of = static_cast<const T*>(g.first_packed) + first * g.first_k;
+    const int64_t apart = kVectors * lanes * g.first_k;
+    for (int64_t i = 0; i < g.first_k; ++i, of += kVectors * lanes) {
+      hn::Vec<decltype(d)> column[kWide];
+#pragma GCC unroll 16
+      for (int64_t v = 0; v < kWide; ++v)
+        column[v] = hn::Load(d, of + v / kVectors * apart + v % kVectors * lanes);
+#pragma GCC unroll 8
+      for (int64_t r = 0; r < R; ++r) {
+        const auto x = hn::Set(d, begin[r][i]);
+#pragma GCC unroll 16
+        for (int64_t v = 0; v < kWide; ++v) sum[r][v] = hn::MulAdd(x, column[v], sum[r][v]);
+      }
     }
   }
   for (int64_t i = 0, at = 0; i < k; ++i, at += g.a_step, w += kVectors * lanes) {

@@ -29,6 +29,11 @@ struct GemmRows {
   /// which of them is the first row's.
   const void* const* a_of_k = nullptr;
   int64_t a_first = 0;
+  /// A product that goes before, for f32 and f64: rows of first_k elements that follow each other,
+  /// and their matrix. Null: none.
+  const void* const* first = nullptr;
+  int64_t first_k = 0;
+  const void* first_packed = nullptr;
 };
 
 /// The code of one instruction set for f32 or f64, or for f32 with weights in fewer bits.
