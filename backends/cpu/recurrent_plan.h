@@ -18,7 +18,7 @@ namespace rondo::cpu {
 inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
 /// Rows of products that need not be done step by step: so many share the reading of their matrix,
 /// and more that of one that comes from memory each time.
-inline constexpr int64_t kRowsAhead = 64, kMostRowsAhead = 256;
+inline constexpr int64_t kRowsAhead = 128, kMostRowsAhead = 256;
 inline constexpr size_t kBytesFromMemory = size_t{8} << 20;
 /// Steps of at least so many rows are added to the gradients of matrices at a time, while what they
 /// gave is still in the cache.

@@ -28,6 +28,11 @@ using F32 = hn::ScalableTag<float>;
 using I32 = hn::ScalableTag<int32_t>;
 using VF = hn::Vec<F32>;
 
+// Of Intel's processors those that multiply pairs in one instruction take two cycles for it,
+// outside of tiles: as vectors of f32 they are 1.4 times as quick.
+#undef RONDO_PAIRS_IN_ONE
+#define RONDO_PAIRS_IN_ONE (HWY_NATIVE_DOT_BF16 && HWY_TARGET != HWY_AVX3_SPR)
+
 int64_t lanes() { return static_cast<int64_t>(hn::Lanes(F32())); }
 int64_t block_columns() { return kVectors * lanes(); }
 size_t align(size_t n) { return (n + 63) / 64 * 64; }
@@ -43,7 +48,7 @@ struct Bf16 {
   static HWY_INLINE Sum zero() { return hn::Zero(F32()); }
   static HWY_INLINE Sum add_dot(hn::Vec<I32> a, hn::Vec<I32> w, Sum sum) {
     const hn::Repartition<hwy::bfloat16_t, F32> d;
-#if HWY_NATIVE_DOT_BF16
+#if RONDO_PAIRS_IN_ONE
     VF unused = sum;
     return hn::ReorderWidenMulAccumulate(F32(), hn::BitCast(d, a), hn::BitCast(d, w), sum, unused);
 #else
