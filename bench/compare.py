@@ -4,6 +4,7 @@
     bench/compare.py [--rows PATTERN,...] [--rounds N] [--python PYTHON] [--out DIR]
     bench/compare.py --render DIR/compare.json [--out DIR]      the table and the plot again, nothing is measured
     bench/compare.py ... --write-docs                           also into docs/performance.md and README.md
+    bench/compare.py ... --write-page docs/performance_NAME.md  also as a page of its own, of another machine
     bench/compare.py --list
 
 Build first what it runs: ninja -C build rondo_bench. The peers in Python are those that PYTHON has (docs/performance.md says how to
@@ -138,6 +139,16 @@ def write_docs(result, root):
         say(f"{len(absent)} of {len(ROWS)} rows were not measured, so the documents lack them: {', '.join(sorted(absent))}")
 
 
+def write_page(result, page):
+    """The tables and the plot of another machine than the documents' own."""
+    plot = page.with_suffix(".svg")
+    title, *rest = report.markdown(result).splitlines()
+    note = "Another machine's figures; what they mean, and how they were measured, stands in [performance.md](performance.md#measured)."
+    page.write_text("\n".join([title, "", note, "", f"![Ratios of the peers' times to ours, by row]({plot.name})", *rest]) + "\n")
+    plot.write_text(report.svg(result))
+    say(f"written: {page}, {plot}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rows", default="*", help="rows whose id holds one of these patterns")
@@ -151,6 +162,7 @@ def main():
     p.add_argument("--out", type=pathlib.Path, help="where the results go (build/compare; with --render beside the file)")
     p.add_argument("--render", type=pathlib.Path, metavar="FILE.json")
     p.add_argument("--write-docs", action="store_true", help="also into docs/performance.md, its plot, and README.md")
+    p.add_argument("--write-page", type=pathlib.Path, metavar="FILE.md", help="also into this page, and its plot beside it: another machine's")
     p.add_argument("--docs", type=pathlib.Path, default=ROOT, metavar="DIR", help="the folder with that README.md (this repository)")
     p.add_argument("--list", action="store_true", help="the rows")
     options = p.parse_args()
@@ -167,6 +179,8 @@ def main():
     write(result, options.out)
     if options.write_docs:
         write_docs(result, options.docs)
+    if options.write_page:
+        write_page(result, options.write_page)
     return 0
 
 

@@ -3,6 +3,8 @@
 // dtype, with each operand in turn holding a NaN, an infinity, zeros of both signs or denormals.
 // Kernels compute halves in f32 (runtime/half.h), so every op in them stands against its f64
 // values.
+#include <map>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "check_gradient.h"
@@ -145,9 +147,20 @@ bool serves(const Kernel& k, const OpDef& op) {
   return k.op == op.name || (k.op.empty() && !op.formula.empty());
 }
 
-struct Counts {
-  size_t kernels = 0, calls = 0, unsupported = 0, meaningless = 0;
+// Results of an op and gradients by all its float operands, in a session.
+struct Whole {
+  OpGraph g;
+  Vars fetches;
 };
+Whole with_gradients(const NamedSample& s, const std::vector<Tensor>& inputs) {
+  Whole w{graph_of(*s.op, s.sample.attributes, inputs), {}};
+  w.fetches = w.g.present();
+  const Vars by = float_operands(*s.op, w.g).with_gradient;
+  const Var loss = weighted_sum(w.g.outputs, 4);
+  if (!loss || by.empty()) return w;
+  for (const Var& d : gradients(loss, by)) w.fetches.push_back(d);
+  return w;
+}
 
 struct Conditions {
   DType dtype;
@@ -156,6 +169,31 @@ struct Conditions {
   Holding what = {};
   size_t operand = 0;  ///< the one that holds it
 };
+
+// What a session is asked, and what another says: the same for every kernel.
+struct Asked {
+  std::optional<Oracle> oracle;
+  Whole whole;
+};
+struct Counts {
+  size_t kernels = 0, calls = 0, unsupported = 0, meaningless = 0;
+  std::map<std::string, Asked> asked;
+};
+const Asked& asked(Counts& counts, const NamedSample& s, const Conditions& c,
+                   const std::string& of) {
+  const std::string key = cat(of, "; ", s.op->name, "; ", s.name, "; ", c.dtype, "; ",
+                              static_cast<int>(c.what), "; ", c.operand);
+  const auto [it, first] = counts.asked.try_emplace(key);
+  if (!first) return it->second;
+  const auto run = [&](const std::vector<Tensor>& inputs) {
+    const Whole w = with_gradients(s, inputs);
+    return Session(w.g.graph, {.backend = of, .optimize = false}, one_thread())
+        .run(w.fetches, w.g.feeds);
+  };
+  it->second.oracle = ask_reference(s, c.dtype, run, c.what, c.operand);
+  if (it->second.oracle) it->second.whole = with_gradients(s, it->second.oracle->inputs);
+  return it->second;
+}
 
 // A kernel, called directly between guard bytes; whether it could be.
 bool compare_call(const Backend& b, const Kernel& k, const NamedSample& s, const Conditions& c,
@@ -238,39 +276,19 @@ bool compare_specials(const Backend& b, const Kernel& k, const OpDef& op, Counts
   return called;
 }
 
-// Results of an op and gradients by all its float operands, in a session.
-struct Whole {
-  OpGraph g;
-  Vars fetches;
-};
-Whole with_gradients(const NamedSample& s, const std::vector<Tensor>& inputs) {
-  Whole w{graph_of(*s.op, s.sample.attributes, inputs), {}};
-  w.fetches = w.g.present();
-  const Vars by = float_operands(*s.op, w.g).with_gradient;
-  const Var loss = weighted_sum(w.g.outputs, 4);
-  if (!loss || by.empty()) return w;
-  for (const Var& d : gradients(loss, by)) w.fetches.push_back(d);
-  return w;
-}
-
 // A kernel for nodes that no sample makes directly (a recurrence): on ops that are lowered to such
 // nodes, forward and where it can backward, through a session that is made to use it; whether it
 // was.
 bool compare_session(const Backend& b, const Kernel& k, const NamedSample& s, const Conditions& c,
                      Counts& counts) {
-  const auto reference = [&](const std::vector<Tensor>& inputs) {
-    const Whole w = with_gradients(s, inputs);
-    // A region is held to its ops one by one, each of which is held to the reference.
-    const std::string oracle = k.op.starts_with("fused") ? std::string(b.name()) : "reference";
-    return Session(w.g.graph, {.backend = oracle, .optimize = false}, one_thread())
-        .run(w.fetches, w.g.feeds);
-  };
-  const auto oracle = ask_reference(s, c.dtype, reference, c.what, c.operand);
+  // A region is held to its ops one by one, each of which is held to the reference.
+  const auto& [oracle, whole] =
+      asked(counts, s, c, k.op.starts_with("fused") ? std::string(b.name()) : "reference");
   if (!oracle) {
     ++counts.meaningless;
     return false;
   }
-  Whole w = with_gradients(s, oracle->inputs);
+  Whole w = whole;
   Session forced(w.g.graph, {.backend = std::string(b.name()), .kernel = k.name}, one_thread());
   const auto is_used = [&] { return forced.plan(w.fetches)->bind({})->uses_kernel(k.name); };
   const bool for_inference = k.name == "cpu.recurrence.onednn";
