@@ -48,13 +48,17 @@ void add_bench(CLI::App& app, Run& run) {
   a->options.allocations = [] { return allocated.load(std::memory_order_relaxed); };
   BenchModel& m = a->model;
   CLI::App* c = app.add_subcommand("bench", "Time a recurrent network on this machine");
-  c->add_option("cell", m.cell, "What is recurrent")
+  c->add_option("cell", m.cell,
+                "What is recurrent: gru resets after the product (rnn), gru_reset_before before it "
+                "(gru_layer)")
       ->required()
       ->check(CLI::IsMember(bench_cells()));
   const auto size = [&](const char* name, int64_t& to, const char* what) {
     return c->add_option(name, to, what)->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   };
-  CLI::Option* time = size("--time", m.time, "Steps T; a stream runs one at a time");
+  CLI::Option* time =
+      size("--time", m.time,
+           "Steps T: needed but in a stream, which runs one at a time and has no use for it");
   size("--batch", m.batch, "Rows B")->required();
   size("--input", m.input, "Features of x, I")->required();
   size("--hidden", m.hidden, "Hidden units H")->required();
@@ -87,7 +91,8 @@ void add_bench(CLI::App& app, Run& run) {
          m.dtype = numbers.at(s).dtype;
          m.precision = numbers.at(s).precision;
        },
-       "Of x, weights and y; bf16 and int8: f32 with weights in fewer bits in products")
+       "Of x, weights and y; bf16 and int8: f32 with weights in fewer bits in products, which pays "
+       "where steps wait for weights (few rows, wide layers)")
       ->check(CLI::IsMember(numbers))
       ->default_str("f32");
   choice("--lengths", m.ragged, std::map<std::string, bool>{{"full", false}, {"ragged", true}},

@@ -210,6 +210,7 @@ jacobian.inputs.empty | argument | an input is an empty Tensor | give it a value
 jacobian.f.count | argument | the function gives not one value | return one; a function of each for several
 value_and_gradients.f.count | argument | the function gives not one value | return the loss alone
 UPDATER.NAME.range | argument | a number of an updater, a schedule or a clip is out of range | the text gives the range
+UPDATER.learning_rate.range | argument | a learning rate is no number, infinite or negative | give 0 or more
 updater.gradients.count | argument | not one gradient for each variable | give them in the same order
 updater.state.type | argument | the graph has another value under a name that the updater keeps a variable by | give that value another name
 schedule.name.unknown | argument | a file names a schedule that this build has not | the text lists them
@@ -242,6 +243,8 @@ trainer.graph.variables | argument | the graph has no trainable variable | make 
 trainer.clip_norm.range | argument | clip_norm is negative or no number | give 0 (off) or more
 trainer.loss.finite | argument | the loss is NaN or infinite; the step was not made | make the learning rate smaller, clip gradients, look at the data
 trainer.variable.finite | argument | a step would make a weight NaN or infinite, and was not made | make the learning rate smaller, clip gradients, look at the data
+trainer.inputs.missing | argument | fit() does not know what to feed | name the placeholders in `TrainerConfig::inputs`, or use `update` with feeds of your own
+trainer.epochs.range | argument | fit() is to end after fewer than 0 epochs | give how many are to be complete, those of earlier fits counted
 trainer.data.empty | argument | there is no sequence to train on | give some
 trainer.resume.batches | argument | an epoch was begun with another number of batches | give the same data and batch_size
 streamify.time.missing | argument | nothing, or more than one thing, says which axis is time | write a symbol for the number of steps; name it by `StreamOptions::time`
@@ -255,11 +258,12 @@ stream.outputs.empty | argument | an output of a stream is an empty Var | give i
 stream.graph.mixed | argument | an output of a stream belongs to another graph than its session's | make the session of that graph
 stream.feed.placeholder | argument | a value is fed to what is no placeholder | feed placeholders
 stream.sizes.unknown | argument | a size for time, or for a symbol that what is streamed has not | name the others; time is 1
+stream.sizes.range | argument | a size is negative | give 0 or more
 stream.sizes.differ | argument | a feed has another length than `.sizes` says | give one of them
 stream.kernel.allocates | unsupported | a step holds a loop that no kernel runs whole | write it without a loop within the cell
-stream.input.unknown | argument | no placeholder with time, of this stream | the text names it
+stream.input.unknown | argument | no placeholder with time, of this stream | the text lists those that there are; lengths are none of them, a stream runs on
 stream.input.dtype | argument | an input is asked for as another type | ask for its own
-stream.output.unknown | argument | no output of this stream | name it when the stream is made
+stream.output.unknown | argument | no output of this stream | take one that the text lists, or name it when the stream is made
 stream.output.dtype | argument | an output is asked for as another type | ask for its own
 stream.step.count | argument | step(x) of a stream with several inputs or outputs | use `input`, `step()` and `output`
 stream.step.dim | argument | step(x) of another type or shape | the text says both

@@ -100,21 +100,47 @@ std::vector<std::string> codes_of_errors(const OpRegistry& registry) {
   return r;
 }
 
-std::string explain_error(const OpRegistry& registry, std::string_view code) {
-  for (const OpDef* op : registry.all()) {
-    for (const auto& [rule, means] : rules_of(*op)) {
-      if (rule == code) return line(code, "argument", means, "");
-    }
-  }
+namespace {
+
+// Whether a row for any op is about this one's operand, or attribute, of the code's second segment.
+bool is_of_op(const OpRegistry& registry, std::string_view row, std::string_view code) {
+  const std::vector<std::string_view> want = segments_of(row), got = segments_of(code);
+  if (want[0] != "OP" || got.size() < 2) return !stands_for_any(want[0]);
+  const OpDef* const op = registry.find(got[0]);
+  if (op == nullptr) return false;
+  const bool attribute = std::any_of(op->attributes.begin(), op->attributes.end(),
+                                     [&](const AttributeDef& a) { return a.name == got[1]; });
+  return attribute ? want[1] != "OPERAND" : want[1] != "ATTRIBUTE";
+}
+
+// The row that says most of the code: of those that are about its op, if any is.
+const ErrorCode* row_of(const OpRegistry& registry, std::string_view code) {
   const ErrorCode* best = nullptr;
   int most = -1;
   for (const ErrorCode& e : error_codes()) {
-    if (const int same = fit(e.code, code); same > most) {
-      most = same;
+    const int same = fit(e.code, code);
+    if (same < 0) continue;
+    const int points = 2 * same + (is_of_op(registry, e.code, code) ? 1 : 0);
+    if (points > most) {
+      most = points;
       best = &e;
     }
   }
-  return best == nullptr ? "" : line(code, best->fault, best->means, best->remedy);
+  return best;
+}
+
+}  // namespace
+
+std::string explain_error(const OpRegistry& registry, std::string_view code) {
+  const ErrorCode* const row = row_of(registry, code);
+  for (const OpDef* op : registry.all()) {
+    for (const auto& [rule, means] : rules_of(*op)) {
+      if (rule != code) continue;
+      const std::string also = row == nullptr ? "" : cat("; or ", row->means);
+      return line(code, "argument", means + also, row == nullptr ? "" : row->remedy);
+    }
+  }
+  return row == nullptr ? "" : line(code, row->fault, row->means, row->remedy);
 }
 
 std::string errors_markdown(const OpRegistry& registry) {

@@ -26,7 +26,8 @@ Binding parse_binding(const std::vector<std::string>& list) {
       value = -1;
     }
     if (equals == 0 || value < 0 || equals + 1 + end != item.size())
-      fail(Fault::kArgument, "inspect.bind.syntax", "--bind wants SYMBOL=NUMBER, got '", item, "'");
+      fail(Fault::kArgument, "inspect.bind.syntax",
+           "--bind wants SYMBOL=NUMBER, a whole number from 0 on, got '", item, "'");
     b[item.substr(0, equals)] = value;
   }
   return b;
@@ -37,6 +38,12 @@ std::string str(const Binding& b) {
   for (const auto& [symbol, value] : b)
     s += fmt::format("{}{}={}", s.empty() ? "" : ",", symbol, value);
   return s.empty() ? "nothing" : s;
+}
+
+std::string listed(const std::set<std::string>& names) {
+  std::string s;
+  for (const std::string& n : names) s += " " + n;
+  return s;
 }
 
 // All symbols of the placeholders: those given, and the default.
@@ -50,7 +57,7 @@ Binding complete(const Graph& g, Binding given) {
   for (const auto& [symbol, value] : given) {
     if (symbols.count(symbol) == 0)
       fail(Fault::kArgument, "inspect.bind.symbol", "no placeholder has a dimension '", symbol,
-           "'");
+           "'; there are", symbols.empty() ? " none" : listed(symbols));
   }
   for (const std::string& s : symbols) given.emplace(s, kDefaultDim);
   return given;

@@ -204,7 +204,7 @@ std::vector<std::pair<std::string, std::string>> rules_of(const OpDef& op) {
     if (const auto it = std::find_if(r.begin(), r.end(), same); it == r.end()) {
       r.emplace_back(code, call.means);
     } else if (it->second.find(call.means) == std::string::npos) {
-      it->second += cat("; ", call.means);
+      it->second += cat(", or ", call.means);
     }
   }
   return r;

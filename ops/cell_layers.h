@@ -144,19 +144,19 @@ CellLayerOutputs<V> ind_rnn(V x, std::type_identity_t<CellLayerInputs<V>> inputs
 LSTMLayerNormWeights<Var> lstm_layer_norm_weights(Graph g, std::string_view name,
                                                   int64_t input_size, int64_t hidden_size,
                                                   LSTMDirectionMode direction = FWD,
-                                                  DType dtype = f32);
+                                                  DType dtype = f32, Site at = Site::here());
 GRULayerNormWeights<Var> gru_layer_norm_weights(Graph g, std::string_view name, int64_t input_size,
                                                 int64_t hidden_size,
                                                 LSTMDirectionMode direction = FWD,
-                                                DType dtype = f32);
+                                                DType dtype = f32, Site at = Site::here());
 MinWeights<Var> min_gru_weights(Graph g, std::string_view name, int64_t input_size,
                                 int64_t hidden_size, LSTMDirectionMode direction = FWD,
-                                DType dtype = f32);
+                                DType dtype = f32, Site at = Site::here());
 MinWeights<Var> min_lstm_weights(Graph g, std::string_view name, int64_t input_size,
                                  int64_t hidden_size, LSTMDirectionMode direction = FWD,
-                                 DType dtype = f32);
+                                 DType dtype = f32, Site at = Site::here());
 IndRNNWeights<Var> ind_rnn_weights(Graph g, std::string_view name, int64_t input_size,
                                    int64_t hidden_size, LSTMDirectionMode direction = FWD,
-                                   DType dtype = f32);
+                                   DType dtype = f32, Site at = Site::here());
 
 }  // namespace rondo::rnn

@@ -34,8 +34,8 @@ CellLayerOutputs<V> call(std::string_view op, const V& x, const CellLayerInputs<
 }
 
 Var weight(Graph g, std::string_view name, LSTMDirectionMode direction,
-           const std::function<Tensor()>& draw) {
-  return g.variable(name, each_direction(direction, draw));
+           const std::function<Tensor()>& draw, Site at) {
+  return g.variable(name, each_direction(direction, draw), true, at);
 }
 
 }  // namespace
@@ -91,10 +91,10 @@ CellLayerOutputs<V> ind_rnn(V x, std::type_identity_t<CellLayerInputs<V>> in,
 
 LSTMLayerNormWeights<Var> lstm_layer_norm_weights(Graph g, std::string_view name, int64_t inputs,
                                                   int64_t hidden, LSTMDirectionMode direction,
-                                                  DType dtype) {
+                                                  DType dtype, Site at) {
   const auto scope = g.scope(name);
   const auto make = [&](std::string_view what, const std::function<Tensor()>& draw) {
-    return weight(g, what, direction, draw);
+    return weight(g, what, direction, draw, at);
   };
   constexpr int64_t kForget = 1;
   return {make("input_weights", [&] { return glorot_gates(g, inputs, hidden, 4, dtype); }),
@@ -105,10 +105,10 @@ LSTMLayerNormWeights<Var> lstm_layer_norm_weights(Graph g, std::string_view name
 
 GRULayerNormWeights<Var> gru_layer_norm_weights(Graph g, std::string_view name, int64_t inputs,
                                                 int64_t hidden, LSTMDirectionMode direction,
-                                                DType dtype) {
+                                                DType dtype, Site at) {
   const auto scope = g.scope(name);
   const auto make = [&](std::string_view what, const std::function<Tensor()>& draw) {
-    return weight(g, what, direction, draw);
+    return weight(g, what, direction, draw, at);
   };
   const auto all = [&](double value) {
     return [&, value] { return Tensor::full(dtype, {3 * hidden}, value); };
@@ -123,32 +123,35 @@ GRULayerNormWeights<Var> gru_layer_norm_weights(Graph g, std::string_view name, 
 
 namespace {
 MinWeights<Var> min_weights(Graph g, std::string_view name, int64_t inputs, int64_t hidden,
-                            int64_t gates, LSTMDirectionMode direction, DType dtype) {
+                            int64_t gates, LSTMDirectionMode direction, DType dtype, Site at) {
   const auto scope = g.scope(name);
-  return {weight(g, "input_weights", direction,
-                 [&] { return glorot_gates(g, inputs, hidden, gates, dtype); }),
-          weight(g, "biases", direction, [&] { return init::zeros({gates * hidden}, dtype); })};
+  return {weight(
+              g, "input_weights", direction,
+              [&] { return glorot_gates(g, inputs, hidden, gates, dtype); }, at),
+          weight(g, "biases", direction, [&] { return init::zeros({gates * hidden}, dtype); }, at)};
 }
 }  // namespace
 
 MinWeights<Var> min_gru_weights(Graph g, std::string_view name, int64_t inputs, int64_t hidden,
-                                LSTMDirectionMode direction, DType dtype) {
-  return min_weights(g, name, inputs, hidden, 2, direction, dtype);
+                                LSTMDirectionMode direction, DType dtype, Site at) {
+  return min_weights(g, name, inputs, hidden, 2, direction, dtype, at);
 }
 
 MinWeights<Var> min_lstm_weights(Graph g, std::string_view name, int64_t inputs, int64_t hidden,
-                                 LSTMDirectionMode direction, DType dtype) {
-  return min_weights(g, name, inputs, hidden, 3, direction, dtype);
+                                 LSTMDirectionMode direction, DType dtype, Site at) {
+  return min_weights(g, name, inputs, hidden, 3, direction, dtype, at);
 }
 
 IndRNNWeights<Var> ind_rnn_weights(Graph g, std::string_view name, int64_t inputs, int64_t hidden,
-                                   LSTMDirectionMode direction, DType dtype) {
+                                   LSTMDirectionMode direction, DType dtype, Site at) {
   const auto scope = g.scope(name);
-  return {weight(g, "input_weights", direction,
-                 [&] { return glorot_gates(g, inputs, hidden, 1, dtype); }),
-          weight(g, "recurrent_weights", direction,
-                 [&] { return init::uniform(g, {hidden}, 0, 1, dtype); }),
-          weight(g, "biases", direction, [&] { return init::zeros({hidden}, dtype); })};
+  return {weight(
+              g, "input_weights", direction,
+              [&] { return glorot_gates(g, inputs, hidden, 1, dtype); }, at),
+          weight(
+              g, "recurrent_weights", direction,
+              [&] { return init::uniform(g, {hidden}, 0, 1, dtype); }, at),
+          weight(g, "biases", direction, [&] { return init::zeros({hidden}, dtype); }, at)};
 }
 
 #define RONDO_INSTANTIATE(V)                                                                   \

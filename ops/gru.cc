@@ -197,28 +197,31 @@ V gru_layer(V x, std::type_identity_t<V> h_last, std::type_identity_t<GRULayerWe
 }
 
 GRUWeights<Var> gru_weights(Graph g, std::string_view name, int64_t input_size, int64_t hidden_size,
-                            DType dtype) {
+                            DType dtype, Site at) {
   const auto scope = g.scope(name);
   const auto weight = [&](std::string_view of, int64_t gates) {
-    return g.variable(of, join_rows({glorot_gates(g, input_size, hidden_size, gates, dtype),
-                                     orthogonal_gates(g, hidden_size, hidden_size, gates, dtype)}));
+    return g.variable(of,
+                      join_rows({glorot_gates(g, input_size, hidden_size, gates, dtype),
+                                 orthogonal_gates(g, hidden_size, hidden_size, gates, dtype)}),
+                      true, at);
   };
   GRUWeights<Var> w;
   w.ru_weight = weight("ru_weight", 2);
   w.c_weight = weight("c_weight", 1);
-  w.ru_bias = g.variable("ru_bias", init::zeros({2 * hidden_size}, dtype));
-  w.c_bias = g.variable("c_bias", init::zeros({hidden_size}, dtype));
+  w.ru_bias = g.variable("ru_bias", init::zeros({2 * hidden_size}, dtype), true, at);
+  w.c_bias = g.variable("c_bias", init::zeros({hidden_size}, dtype), true, at);
   return w;
 }
 
 GRULayerWeights<Var> gru_layer_weights(Graph g, std::string_view name, int64_t input_size,
-                                       int64_t hidden_size, DType dtype) {
+                                       int64_t hidden_size, DType dtype, Site at) {
   const auto scope = g.scope(name);
   GRULayerWeights<Var> w;
-  w.input_weights = g.variable("input_weights", glorot_gates(g, input_size, hidden_size, 3, dtype));
-  w.recurrent_weights =
-      g.variable("recurrent_weights", orthogonal_gates(g, hidden_size, hidden_size, 3, dtype));
-  w.biases = g.variable("biases", init::zeros({3 * hidden_size}, dtype));
+  w.input_weights =
+      g.variable("input_weights", glorot_gates(g, input_size, hidden_size, 3, dtype), true, at);
+  w.recurrent_weights = g.variable(
+      "recurrent_weights", orthogonal_gates(g, hidden_size, hidden_size, 3, dtype), true, at);
+  w.biases = g.variable("biases", init::zeros({3 * hidden_size}, dtype), true, at);
   return w;
 }
 

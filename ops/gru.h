@@ -58,8 +58,9 @@ V gru_layer(V x, std::type_identity_t<V> h_last, std::type_identity_t<GRULayerWe
 /// Weights as variables of `g` under `name`/: what x is multiplied with Glorot uniform, what the
 /// state is orthogonal, for each gate; biases 0.
 GRUWeights<Var> gru_weights(Graph g, std::string_view name, int64_t input_size, int64_t hidden_size,
-                            DType dtype = f32);
+                            DType dtype = f32, Site at = Site::here());
 GRULayerWeights<Var> gru_layer_weights(Graph g, std::string_view name, int64_t input_size,
-                                       int64_t hidden_size, DType dtype = f32);
+                                       int64_t hidden_size, DType dtype = f32,
+                                       Site at = Site::here());
 
 }  // namespace rondo::rnn

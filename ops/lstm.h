@@ -69,7 +69,8 @@ LSTMCellResult<V> lstm_layer_cell(V x, std::type_identity_t<LSTMLayerInputs<V>> 
 /// for) 0.
 LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t input_size,
                                          int64_t hidden_size, LSTMDirectionMode direction = FWD,
-                                         DType dtype = f32, bool peepholes = false);
+                                         DType dtype = f32, bool peepholes = false,
+                                         Site at = Site::here());
 
 /// The two directions of a last state side by side: [2,B,H] -> [B,2*H].
 template <Operable V>

@@ -350,19 +350,20 @@ LSTMBlockResult<V> lstm_block(V x, std::type_identity_t<LSTMBlockInputs<V>> in,
 }
 
 LSTMWeights<Var> lstm_block_weights(Graph g, std::string_view name, int64_t input_size,
-                                    int64_t hidden_size, DType dtype, bool peepholes) {
+                                    int64_t hidden_size, DType dtype, bool peepholes, Site at) {
   constexpr int64_t kForget = 2;
   const auto scope = g.scope(name);
   LSTMWeights<Var> w;
-  w.ru_weight =
-      g.variable("ru_weight", join_rows({glorot_gates(g, input_size, hidden_size, 4, dtype),
-                                         orthogonal_gates(g, hidden_size, hidden_size, 4, dtype)}));
-  w.bias = g.variable("bias", gate_biases(hidden_size, 4, kForget, dtype));
+  w.ru_weight = g.variable("ru_weight",
+                           join_rows({glorot_gates(g, input_size, hidden_size, 4, dtype),
+                                      orthogonal_gates(g, hidden_size, hidden_size, 4, dtype)}),
+                           true, at);
+  w.bias = g.variable("bias", gate_biases(hidden_size, 4, kForget, dtype), true, at);
   if (peepholes) {
     const std::array<Var*, 3> to{&w.input_peephole_weights, &w.forget_peephole_weights,
                                  &w.output_peephole_weights};
     for (size_t k = 0; k < to.size(); ++k)
-      *to[k] = g.variable(kPeepholes[k], init::zeros({hidden_size}, dtype));
+      *to[k] = g.variable(kPeepholes[k], init::zeros({hidden_size}, dtype), true, at);
   }
   return w;
 }

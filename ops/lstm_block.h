@@ -64,6 +64,7 @@ LSTMBlockResult<V> lstm_block(V x, std::type_identity_t<LSTMBlockInputs<V>> inpu
 /// orthogonal, for each gate; bias 0 with 1 for the forget gate (Jozefowicz et al., 2015), so
 /// forget_bias can stay 0; peepholes (when asked for) 0.
 LSTMWeights<Var> lstm_block_weights(Graph g, std::string_view name, int64_t input_size,
-                                    int64_t hidden_size, DType dtype = f32, bool peepholes = false);
+                                    int64_t hidden_size, DType dtype = f32, bool peepholes = false,
+                                    Site at = Site::here());
 
 }  // namespace rondo::rnn

@@ -61,7 +61,7 @@ LSTMCellResult<V> lstm_layer_cell(V x, std::type_identity_t<LSTMLayerInputs<V>> 
 
 LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t input_size,
                                          int64_t hidden_size, LSTMDirectionMode direction,
-                                         DType dtype, bool peepholes) {
+                                         DType dtype, bool peepholes, Site at) {
   const auto scope = g.scope(name);
   const auto both = [&](const std::function<Tensor()>& one) {
     return each_direction(direction, one);
@@ -69,15 +69,17 @@ LSTMLayerWeights<Var> lstm_layer_weights(Graph g, std::string_view name, int64_t
   constexpr int64_t kForget = 1, kNone = -1;
   LSTMLayerWeights<Var> w;
   w.input_weights = g.variable(
-      "input_weights", both([&] { return glorot_gates(g, input_size, hidden_size, 4, dtype); }));
-  w.recurrent_weights =
-      g.variable("recurrent_weights",
-                 both([&] { return orthogonal_gates(g, hidden_size, hidden_size, 4, dtype); }));
-  w.biases =
-      g.variable("biases", both([&] { return gate_biases(hidden_size, 4, kForget, dtype); }));
+      "input_weights", both([&] { return glorot_gates(g, input_size, hidden_size, 4, dtype); }),
+      true, at);
+  w.recurrent_weights = g.variable(
+      "recurrent_weights",
+      both([&] { return orthogonal_gates(g, hidden_size, hidden_size, 4, dtype); }), true, at);
+  w.biases = g.variable("biases", both([&] { return gate_biases(hidden_size, 4, kForget, dtype); }),
+                        true, at);
   if (peepholes)
-    w.peephole_weights = g.variable(
-        "peephole_weights", both([&] { return gate_biases(hidden_size, 3, kNone, dtype); }));
+    w.peephole_weights =
+        g.variable("peephole_weights",
+                   both([&] { return gate_biases(hidden_size, 3, kNone, dtype); }), true, at);
   return w;
 }
 

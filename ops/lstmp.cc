@@ -254,20 +254,23 @@ LSTMPResult<V> lstmp(V x, std::type_identity_t<V> h_last, std::type_identity_t<V
   return call("lstmp", x, h_last, c_last, w, config, name, at);
 }
 
-LSTMPWeights<Var> lstmp_weights(Graph g, std::string_view name, LSTMPSizes s, DType dtype) {
+LSTMPWeights<Var> lstmp_weights(Graph g, std::string_view name, LSTMPSizes s, DType dtype,
+                                Site at) {
   constexpr int64_t kForget = 1;
   const auto scope = g.scope(name);
   const int64_t width = s.projection > 0 ? s.projection : s.hidden;
   LSTMPWeights<Var> w;
-  w.input_weights = g.variable("input_weights", glorot_gates(g, s.inputs, s.hidden, 4, dtype));
+  w.input_weights =
+      g.variable("input_weights", glorot_gates(g, s.inputs, s.hidden, 4, dtype), true, at);
   w.recurrent_weights =
-      g.variable("recurrent_weights", orthogonal_gates(g, width, s.hidden, 4, dtype));
-  w.biases = g.variable("biases", gate_biases(s.hidden, 4, kForget, dtype));
+      g.variable("recurrent_weights", orthogonal_gates(g, width, s.hidden, 4, dtype), true, at);
+  w.biases = g.variable("biases", gate_biases(s.hidden, 4, kForget, dtype), true, at);
   if (s.peepholes)
-    w.peephole_weights = g.variable("peephole_weights", init::zeros({3 * s.hidden}, dtype));
+    w.peephole_weights =
+        g.variable("peephole_weights", init::zeros({3 * s.hidden}, dtype), true, at);
   if (s.projection > 0)
     w.projection_weights =
-        g.variable("projection_weights", glorot_gates(g, s.hidden, width, 1, dtype));
+        g.variable("projection_weights", glorot_gates(g, s.hidden, width, 1, dtype), true, at);
   return w;
 }
 

@@ -57,7 +57,7 @@ struct LSTMPSizes {
 /// Weights as variables of `g` under `name`/: input and projection weights Glorot uniform,
 /// recurrent weights orthogonal, for each gate; biases 0 with 1 for the forget gate (Jozefowicz et
 /// al., 2015), so forget_bias can stay 0; peepholes 0.
-LSTMPWeights<Var> lstmp_weights(Graph g, std::string_view name, LSTMPSizes sizes,
-                                DType dtype = f32);
+LSTMPWeights<Var> lstmp_weights(Graph g, std::string_view name, LSTMPSizes sizes, DType dtype = f32,
+                                Site at = Site::here());
 
 }  // namespace rondo::rnn

@@ -231,7 +231,7 @@ Tensor dropped = session.run(y, {{x, fed}}, {.training = true, .seed = 7});  // 
        .opaque = true,
        .samples = {{{{{4, 5}}}, {{"rate", 0.25}, {"stream", 3}}}, {{{{2, 3}}}, {{"rate", 0.0}}}},
        .refuses = {
-           {"rate.range", {{{{2, 3}}}, {{"rate", 1.0}}}, "rate is 1: nothing would be kept"}}});
+           {"rate.range", {{{{2, 3}}}, {{"rate", 1.0}}}, "a rate of 1 would keep nothing"}}});
 }
 
 namespace nn {

@@ -504,7 +504,7 @@ std::vector<RnnBlock> rnn_parameter_blocks(const RnnConfig& c, int64_t input_siz
 }
 
 Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const RnnConfig& c,
-                   DType dtype) {
+                   DType dtype, Site at) {
   const auto scope = g.scope(name);
   rnn_internal::check_layer_sizes(g, input_size, c.state_size);
   const Sizes z = sizes_of(c);
@@ -516,7 +516,7 @@ Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const Rnn
   dispatch(dtype, [&]<class T>() {
     std::copy_n(weights.data<T>(), weights.size(), all.mutable_data<T>());
   });
-  return g.variable("parameters", all);
+  return g.variable("parameters", all, true, at);
 }
 
 }  // namespace rnn

@@ -75,6 +75,6 @@ std::vector<RnnBlock> rnn_parameter_blocks(const RnnConfig& config, int64_t inpu
 /// The packed vector as a variable `name`/parameters: weights uniform in +-1/sqrt(H) as in PyTorch,
 /// biases 0.
 Var rnn_parameters(Graph g, std::string_view name, int64_t input_size, const RnnConfig& config,
-                   DType dtype = f32);
+                   DType dtype = f32, Site at = Site::here());
 
 }  // namespace rondo::rnn

@@ -225,26 +225,28 @@ SRUResult<V> sru_bi(V x, std::type_identity_t<V> initial_c, std::type_identity_t
   return call<V>("sru_bi", {x, initial_c, w.weights, w.bias, mask}, name, at);
 }
 
-SRUWeights<Var> sru_weights(Graph g, std::string_view name, int64_t size, DType dtype) {
+SRUWeights<Var> sru_weights(Graph g, std::string_view name, int64_t size, DType dtype, Site at) {
   const auto scope = g.scope(name);
   std::vector<Tensor> gates;
   for (int k = 0; k < 3; ++k) gates.push_back(glorot_gates(g, size, size, 1, dtype));
-  return {g.variable("weights", join_rows(gates)),
-          g.variable("bias", init::zeros({2 * size}, dtype))};
+  return {g.variable("weights", join_rows(gates), true, at),
+          g.variable("bias", init::zeros({2 * size}, dtype), true, at)};
 }
 
-SRUWeights<Var> sru_cell_weights(Graph g, std::string_view name, int64_t size, DType dtype) {
+SRUWeights<Var> sru_cell_weights(Graph g, std::string_view name, int64_t size, DType dtype,
+                                 Site at) {
   const auto scope = g.scope(name);
-  return {g.variable("weights", glorot_gates(g, size, size, 3, dtype)),
-          g.variable("bias", init::zeros({2 * size}, dtype))};
+  return {g.variable("weights", glorot_gates(g, size, size, 3, dtype), true, at),
+          g.variable("bias", init::zeros({2 * size}, dtype), true, at)};
 }
 
-SRUBiWeights<Var> sru_bi_weights(Graph g, std::string_view name, int64_t size, DType dtype) {
+SRUBiWeights<Var> sru_bi_weights(Graph g, std::string_view name, int64_t size, DType dtype,
+                                 Site at) {
   const auto scope = g.scope(name);
   // Each gate of a direction has 2 K inputs and K units; all columns are drawn alike, so where they
   // stand does not matter.
-  return {g.variable("weights", glorot_gates(g, 2 * size, size, 6, dtype)),
-          g.variable("bias", init::zeros({4 * size}, dtype))};
+  return {g.variable("weights", glorot_gates(g, 2 * size, size, 6, dtype), true, at),
+          g.variable("bias", init::zeros({4 * size}, dtype), true, at)};
 }
 
 #define RONDO_INSTANTIATE(V)                                                   \

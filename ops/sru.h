@@ -58,9 +58,12 @@ SRUResult<V> sru_bi(V x, std::type_identity_t<V> initial_c,
                     Site at = Site::here());
 
 /// Weights as variables of `g` under `name`/: Glorot uniform for each gate, bias 0.
-SRUWeights<Var> sru_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32);
-SRUWeights<Var> sru_cell_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32);
+SRUWeights<Var> sru_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32,
+                            Site at = Site::here());
+SRUWeights<Var> sru_cell_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32,
+                                 Site at = Site::here());
 /// `size`: of each direction, half the features of x.
-SRUBiWeights<Var> sru_bi_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32);
+SRUBiWeights<Var> sru_bi_weights(Graph g, std::string_view name, int64_t size, DType dtype = f32,
+                                 Site at = Site::here());
 
 }  // namespace rondo::rnn

@@ -165,9 +165,16 @@ Binding Stream::Program::sizes_of(const Subgraph& unit, const std::string& time,
     }
   }
   for (const auto& [name, n] : o.sizes) {
-    if (known.count(name) == 0 || name == time)
+    if (known.count(name) == 0 || name == time) {
+      std::string there;
+      for (const std::string& k : known) there += k == time ? "" : " " + k;
       fail(Fault::kArgument, "stream.sizes.unknown", "[stream] sizes names ", name, ", which is ",
-           name == time ? "time, 1 in each step" : "no symbol of what is streamed");
+           name == time ? "time, 1 in each step" : "no symbol of what is streamed", "; there are",
+           there.empty() ? " none" : there);
+    }
+    if (n < 0)
+      fail(Fault::kArgument, "stream.sizes.range", "[stream] sizes says ", name, " = ", n,
+           ", but a size is 0 or more");
     if (sizes.emplace(name, n).first->second != n)
       fail(Fault::kArgument, "stream.sizes.differ", "[stream] sizes says ", name, " = ", n,
            ", a feed says ", sizes.at(name));
@@ -293,10 +300,15 @@ const Tensor* found(const Vars& vars, const std::vector<Tensor>& tensors, const 
   return nullptr;
 }
 
-const Tensor& typed(const Tensor* t, const Var& v, DType wanted, std::string_view what) {
-  if (t == nullptr)
+const Tensor& typed(const Tensor* t, const Var& v, DType wanted, std::string_view what,
+                    const Vars& there) {
+  if (t == nullptr) {
+    std::string names;
+    for (const Var& other : there) names += cat(names.empty() ? " \"" : ", \"", other.name(), "\"");
     fail(Fault::kArgument, cat("stream.", what, ".unknown"), "[stream] \"",
-         v ? v.name() : "an empty Var", "\" is no ", what, " of a step of this stream");
+         v ? v.name() : "an empty Var", "\" is no ", what, " of a step of this stream; there are",
+         names.empty() ? " none" : names);
+  }
   if (t->dtype() != wanted)
     fail(Fault::kArgument, cat("stream.", what, ".dtype"), "[stream] ", what, " \"", v.name(),
          "\" is ", t->dtype(), ", not ", wanted);
@@ -305,16 +317,16 @@ const Tensor& typed(const Tensor* t, const Var& v, DType wanted, std::string_vie
 }  // namespace
 
 const Tensor& Stream::input_of(const Var& v, DType wanted) const {
-  return typed(found(program_->inputs, run_->inputs, v), v, wanted, "input");
+  return typed(found(program_->inputs, run_->inputs, v), v, wanted, "input", program_->inputs);
 }
 const Tensor& Stream::output_of(const Var& v, DType wanted) const {
-  return typed(found(program_->outputs, run_->outputs, v), v, wanted, "output");
+  return typed(found(program_->outputs, run_->outputs, v), v, wanted, "output", program_->outputs);
 }
 
 const Dims& Stream::dims(const Var& v) const {
   const Tensor* t = found(program_->inputs, run_->inputs, v);
   if (t == nullptr) t = found(program_->outputs, run_->outputs, v);
-  return typed(t, v, v ? v.dtype() : f32, "output").dims();
+  return typed(t, v, v ? v.dtype() : f32, "output", program_->outputs).dims();
 }
 
 void Stream::step() {
@@ -355,7 +367,8 @@ void Stream::reset(int64_t row) {
       fail(Fault::kUnsupported, "stream.row.steps",
            "[stream] a row cannot start again by itself: all rows share one count of steps");
     if (row < 0 || row >= first.dim(0))
-      fail(Fault::kArgument, "stream.row.range", "[stream] row ", row, " of ", first.dim(0));
+      fail(Fault::kArgument, "stream.row.range", "[stream] row ", row, " is not there: of ",
+           first.dim(0), " rows the first is 0");
     const size_t bytes = first.bytes() / static_cast<size_t>(first.dim(0));
     const size_t at = bytes * static_cast<size_t>(row);
     std::memcpy(const_cast<std::byte*>(run_->states[run_->now][i].raw()) + at, first.raw() + at,

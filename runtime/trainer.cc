@@ -137,6 +137,17 @@ void Trainer::fit(const SequenceDataset& data, const FitOptions& options) {
   if (data.size() == 0) {
     fail(Fault::kArgument, "trainer.data.empty", "[trainer] there is no sequence to train on");
   }
+  const BatchInputs& in = config_.inputs;
+  if (!in.values && !in.lengths && !in.labels) {
+    fail(
+        Fault::kArgument, "trainer.inputs.missing",
+        "[trainer] fit feeds the placeholders that TrainerConfig::inputs names, and it names none; "
+        "give .inputs = {.values, .lengths, .labels}");
+  }
+  if (options.epochs < 0) {
+    fail(Fault::kArgument, "trainer.epochs.range", "[trainer] epochs is ", options.epochs,
+         ", but must be 0 or more");
+  }
   using Clock = std::chrono::steady_clock;
   const Clock::time_point start = Clock::now();
   const auto per_epoch = static_cast<int64_t>(data.size());

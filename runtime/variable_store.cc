@@ -3,6 +3,16 @@
 #include <algorithm>
 
 namespace rondo {
+namespace {
+
+[[noreturn]] void refuse_name(const VariableStore::Values& values, std::string_view name) {
+  std::string known;
+  for (const auto& [n, t] : values) known += " " + n;
+  fail(Fault::kArgument, "variables.name.unknown", "no variable is called '", name, "'; there are",
+       known.empty() ? " none" : known);
+}
+
+}  // namespace
 
 VariableStore::VariableStore(const Graph& graph) : values_(std::make_shared<Values>()) {
   extend(graph);
@@ -31,11 +41,8 @@ std::shared_ptr<const VariableStore::Values> VariableStore::snapshot() const {
 Tensor VariableStore::value(std::string_view name) const {
   const auto values = snapshot();
   const auto it = values->find(name);
-  if (it != values->end()) return it->second;
-  std::string known;
-  for (const auto& [n, t] : *values) known += " " + n;
-  fail(Fault::kArgument, "variables.name.unknown", "no variable is called '", name, "'; there are",
-       known.empty() ? " none" : known);
+  if (it == values->end()) refuse_name(*values, name);
+  return it->second;
 }
 
 void VariableStore::commit(const Values& changes) {
@@ -43,8 +50,7 @@ void VariableStore::commit(const Values& changes) {
   auto next = std::make_shared<Values>(*values_);
   for (const auto& [name, tensor] : changes) {
     const auto it = next->find(name);
-    if (it == next->end())
-      fail(Fault::kArgument, "variables.name.unknown", "no variable is called '", name, "'");
+    if (it == next->end()) refuse_name(*next, name);
     if (it->second.dtype() != tensor.dtype() || it->second.dims() != tensor.dims()) {
       fail(Fault::kArgument, "variables.value.type", "variable '", name, "' is ",
            it->second.dtype(), to_string(it->second.dims()), ", got ", tensor.dtype(),

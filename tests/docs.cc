@@ -61,6 +61,11 @@ TEST_CASE("a code is explained by the row that says most of it", "[docs]") {
   says("file.node.truncated", "cut off");
   says("file.header.truncated", "header and footer");
   says("my_op.lengths.range", "more than T");
+  says("matmul.b.dim", "the text says which one fixed it");
+  says("dropout.rate.range", "would keep nothing");
+  says("dropout.rate.range", "out of the attribute's range");
+  says("adam.learning_rate.range", "learning rate");
+  says("slice.bounds.range", "the text");
   CHECK(tool::explain_error(registry(), "no such code").empty());
 }
 

@@ -298,6 +298,13 @@ TEST_CASE("rnn::layer refuses what does not fit, and says what", "[layer]") {
   CHECK(code(h0, {h0}, cell, {.data_format = RnnDataFormat::NST}) == "layer.x.rank");
   CHECK(code(x, {Var()}, cell, {}) == "layer.init.missing");
   CHECK(code(x, {g.placeholder("h1", f64, {kB + 1, kH})}, cell, {}) == "layer.init.dim");
+  const Var rows_first = g.placeholder("rows first", f64, {"B", "T", kI});
+  const Error swapped = error_of([&] {
+    rnn::layer(rows_first, {rnn::zero_state(rows_first, kH)}, cell,
+               {.data_format = RnnDataFormat::NTS});
+  });
+  CHECK(swapped.code() == "layer.init.dim");
+  CHECK(std::string(swapped.what()).find("zero_state(x, width, NTS)") != std::string::npos);
   CHECK(code(x, {h0}, {}, {}) == "layer.cell.missing");
   CHECK(code(x, {h0}, cell, {.direction_mode = BIDIR_SUM}) == "layer.backward.missing");
   CHECK(code(x, {h0, h0}, cell, {}) == "layer.cell.state");

@@ -77,18 +77,24 @@ TEST_CASE("the README's way from a file to numbers", "[docs]") {
   {
     Graph g;
     Var x = g.placeholder("x", f32, {"T", "B", 12});
+    Var lengths = g.placeholder("lengths", i32, {"B"});
     Var speaker = g.placeholder("speaker", i32, {"B"});
-    auto lstm = rnn::lstm_layer(x, {}, rnn::lstm_layer_weights(g, "lstm", 12, 4),
-                                {.ret_full_sequence = false, .ret_last_h = true});
+    auto lstm =
+        rnn::lstm_layer(x, {.max_ts_length = lengths}, rnn::lstm_layer_weights(g, "lstm", 12, 4),
+                        {.ret_full_sequence = false, .ret_last_h = true});
     Var logits = nn::dense(lstm.last_h, 9, "speakers").named("logits");
-    Trainer trainer(g, loss::softmax_cross_entropy(logits, speaker),
-                    {.inputs = {.values = x, .labels = speaker}, .logits = logits});
+    Trainer trainer(
+        g, loss::softmax_cross_entropy(logits, speaker),
+        {.inputs = {.values = x, .lengths = lengths, .labels = speaker}, .logits = logits});
     save(trainer, path);
   }
   const Tensor frames = Tensor::full(f32, {7, 1, 12}, 0.5);
+  const Tensor lengths = Tensor::of<int32_t>({1}, {7});
+  // clang-format off
   Model model = load_model(path);
   Graph g = model.graph();
-  Tensor scores = model.session().run(g.find("logits"), {{g.find("x"), frames}});
+  Tensor scores = model.session().run(g.find("logits"), {{g.find("x"), frames}, {g.find("lengths"), lengths}});
+  // clang-format on
   CHECK(scores.dims() == Dims{1, 9});
   std::filesystem::remove_all(folder);
 }

@@ -386,6 +386,7 @@ TEST_CASE("stream: what is asked for must be there", "[stream]") {
   CHECK(code({Var()}, {}) == "stream.outputs.empty");
   CHECK(code({n.y}, {.sizes = {{"N", 2}}}) == "stream.sizes.unknown");
   CHECK(code({n.y}, {.sizes = {{"T", 2}}}) == "stream.sizes.unknown");
+  CHECK(code({n.y}, {.sizes = {{"B", -4}}}) == "stream.sizes.range");
   const Var b = const_cast<Graph&>(n.g).placeholder("bias", f64, {"B", 5});
   CHECK(code({n.y + b}, {}) == "placeholder.bias.missing");
   CHECK(code({n.y + b}, {.sizes = {{"B", 2}}, .feeds = {{b, Tensor(f64, {3, 5})}}}) ==

@@ -199,6 +199,9 @@ TEST_CASE("a trainer refuses what it cannot train", "[trainer]") {
   CHECK(error_of([&] { blind.predict(data); }).code() == "model.logits.missing");
   Trainer t = trainer(network());
   CHECK(error_of([&] { t.fit(data.split(1, 0).first, {}); }).code() == "trainer.data.empty");
+  Trainer unfed(n.g, n.loss, {.threads = 1});
+  CHECK(error_of([&] { unfed.fit(data, {}); }).code() == "trainer.inputs.missing");
+  CHECK(error_of([&] { t.fit(data, {.epochs = -1}); }).code() == "trainer.epochs.range");
   CHECK(error_of([&] { t.fit(data, {.batch_size = 0}); }).code() == "data.batch_size.range");
   const SequenceDataset wide({{Tensor(f32, {4, 3}), 0}}, {"a"});
   CHECK(error_of([&] { t.fit(wide, {}); }).code() == "placeholder.x.dim");

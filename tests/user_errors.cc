@@ -140,6 +140,30 @@ TEST_CASE("a size that is none is refused where it is given", "[refusal]") {
   });
 }
 
+TEST_CASE("weights of a name that is taken are refused at the user's line", "[refusal]") {
+  Graph g;
+  const auto twice = [](const std::function<void()>& make) {
+    make();
+    return Mistake{"graph.name.taken", {"has a value called"}, make};
+  };
+  using namespace rnn;
+  refuses({
+      twice([&] { lstm_layer_weights(g, "a", 3, 4, FWD, f32, true); }),
+      twice([&] { lstm_block_weights(g, "b", 3, 4); }),
+      twice([&] { lstmp_weights(g, "c", {.inputs = 3, .hidden = 4}); }),
+      twice([&] { gru_weights(g, "d", 3, 4); }),
+      twice([&] { gru_layer_weights(g, "e", 3, 4); }),
+      twice([&] { sru_weights(g, "f", 4); }),
+      twice([&] { sru_cell_weights(g, "g", 4); }),
+      twice([&] { sru_bi_weights(g, "h", 4); }),
+      twice([&] { lstm_layer_norm_weights(g, "i", 3, 4); }),
+      twice([&] { gru_layer_norm_weights(g, "j", 3, 4); }),
+      twice([&] { min_gru_weights(g, "k", 3, 4); }),
+      twice([&] { ind_rnn_weights(g, "l", 3, 4); }),
+      twice([&] { rnn_parameters(g, "m", 3, {.state_size = 4}); }),
+  });
+}
+
 TEST_CASE("a loss that is no scalar is refused at the user's line", "[refusal]") {
   Graph g;
   const Var x = g.placeholder("x", f32, {"T", "B", 12});
