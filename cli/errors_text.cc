@@ -136,8 +136,10 @@ std::string explain_error(const OpRegistry& registry, std::string_view code) {
   for (const OpDef* op : registry.all()) {
     for (const auto& [rule, means] : rules_of(*op)) {
       if (rule != code) continue;
-      const std::string also = row == nullptr ? "" : cat("; or ", row->means);
-      return line(code, "argument", means + also, row == nullptr ? "" : row->remedy);
+      // Of the rows for any op those for who calls it; the others are for who defines one.
+      const bool also = row != nullptr && segments_of(row->code)[1] != "CALLBACK";
+      return line(code, "argument", also ? cat(means, "; or ", row->means) : means,
+                  also ? row->remedy : "");
     }
   }
   return row == nullptr ? "" : line(code, row->fault, row->means, row->remedy);

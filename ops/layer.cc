@@ -97,11 +97,10 @@ void check_init(const Vars& init, const Var& x, const LayerOptions& o, Site at) 
       fail(Fault::kArgument, "layer.init.missing", label(o), "init ", k,
            " is an empty Var; zero_state gives zeros", built_at(at));
     const Dim difference = init[k].rank() == 0 ? Dim(-1) : init[k].dim(0) - x.dim(1);
-    // Two symbols differ by one; that of time, where rows belong, is sure to be a mistake.
-    const bool time = init[k].rank() > 0 && init[k].dim(0) == x.dim(0) && x.dim(0) != x.dim(1);
-    if ((difference.is_constant() && difference.constant() != 0) ||
-        (time && !x.dim(0).is_constant())) {
-      const bool swapped = time && o.data_format == RnnDataFormat::NTS;
+    // Two symbols may be one number; but of x in NTS those of time come of a forgotten format.
+    const bool swapped = o.data_format == RnnDataFormat::NTS && init[k].rank() > 0 &&
+                         init[k].dim(0) == x.dim(0) && x.dim(0) != x.dim(1);
+    if (swapped || (difference.is_constant() && difference.constant() != 0)) {
       fail(Fault::kArgument, "layer.init.dim", label(o), "init ", k, " has shape ",
            to_string(init[k].shape()), ", but axis 0 must be B = ", x.dim(1).str(),
            ", which x fixed", swapped ? "; of x in NTS it is zero_state(x, width, NTS)" : "",

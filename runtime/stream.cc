@@ -301,13 +301,13 @@ const Tensor* found(const Vars& vars, const std::vector<Tensor>& tensors, const 
 }
 
 const Tensor& typed(const Tensor* t, const Var& v, DType wanted, std::string_view what,
-                    const Vars& there) {
+                    const Vars& there, std::string_view told = {}) {
   if (t == nullptr) {
     std::string names;
     for (const Var& other : there) names += cat(names.empty() ? " \"" : ", \"", other.name(), "\"");
     fail(Fault::kArgument, cat("stream.", what, ".unknown"), "[stream] \"",
-         v ? v.name() : "an empty Var", "\" is no ", what, " of a step of this stream; there are",
-         names.empty() ? " none" : names);
+         v ? v.name() : "an empty Var", "\" is no ", told.empty() ? what : told,
+         " of a step of this stream; there are", names.empty() ? " none" : names);
   }
   if (t->dtype() != wanted)
     fail(Fault::kArgument, cat("stream.", what, ".dtype"), "[stream] ", what, " \"", v.name(),
@@ -326,7 +326,9 @@ const Tensor& Stream::output_of(const Var& v, DType wanted) const {
 const Dims& Stream::dims(const Var& v) const {
   const Tensor* t = found(program_->inputs, run_->inputs, v);
   if (t == nullptr) t = found(program_->outputs, run_->outputs, v);
-  return typed(t, v, v ? v.dtype() : f32, "output", program_->outputs).dims();
+  Vars there = program_->inputs;
+  there.insert(there.end(), program_->outputs.begin(), program_->outputs.end());
+  return typed(t, v, v ? v.dtype() : f32, "output", there, "input or output").dims();
 }
 
 void Stream::step() {

@@ -138,7 +138,7 @@ void Trainer::fit(const SequenceDataset& data, const FitOptions& options) {
     fail(Fault::kArgument, "trainer.data.empty", "[trainer] there is no sequence to train on");
   }
   const BatchInputs& in = config_.inputs;
-  if (!in.values && !in.lengths && !in.labels) {
+  if (!in.values && !in.lengths && !in.labels && !loss_.graph().placeholders().empty()) {
     fail(
         Fault::kArgument, "trainer.inputs.missing",
         "[trainer] fit feeds the placeholders that TrainerConfig::inputs names, and it names none; "

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -97,6 +98,11 @@ check("ragged lengths end at T", Workload("lstm", 4, 8, 8, lengths="ragged").row
 peaks = {"1": {"f32": {"isa": "X", "gflops": 100}, "bf16": {"isa": "", "gflops": 0}, "read_gbs": {"1048576": 1}}}
 share, what = report.share_of_bound(INFER, {"samples": {"rondo": times(1000)}}, peaks)
 check("one row at a time waits for its weights", what == "reading weights" and 0.1 < share < 0.11)
+slow_pairs = {"1": {"f32": {"gflops": 100}, "bf16": {"gflops": 10}, "read_gbs": {"1048576": 1e6, "524288": 1e6}}}
+half = dataclasses.replace(INFER, ours=dataclasses.replace(INFER.ours, dtype="bf16", batch=64))
+whole = dataclasses.replace(INFER, ours=dataclasses.replace(INFER.ours, batch=64))
+ours = {"samples": {"rondo": times(1000)}}
+check("pairs that are slow are no bound", report.share_of_bound(half, ours, slow_pairs) == report.share_of_bound(whole, ours, slow_pairs))
 check("a plan's cost has no bound", report.share_of_bound(row("plan-node"), {"samples": {"rondo": times(1)}}, peaks) is None)
 check("without a peak there is no share", report.share_of_bound(INFER, {"samples": {"rondo": times(1)}}, {"1": None}) is None)
 
@@ -180,6 +186,12 @@ with tempfile.TemporaryDirectory() as folder:
     # Nothing is built there and this Python has no peers: said so, not fallen over.
     done = compare("--rows", "lstm-train-b1-", "--build", folder, "--python", "/nonexistent", "--out", folder)
     check("nothing to run", done.returncode == 0 and "is not built" in pathlib.Path(folder, "compare.md").read_text())
+
+# What the documents say in words of another machine's page.
+met = re.search(r"(\d+) of (\d+) targets", pathlib.Path("docs/performance_xeon.md").read_text())
+for page in ("README.md", "docs/performance.md"):
+    told = re.search(r"Intel Xeon[^.]*?(\d+) of (?:the )?(\d+)", pathlib.Path(page).read_text(), re.DOTALL)
+    check(f"{page} says how many that page does", told and told.groups() == met.groups())
 
 # A peer that never answers or dies is a line, not an end.
 for program, why in (("import sys; sys.exit('broken')", "broken"), ("import os; os.kill(os.getpid(), 8)", "died of signal 8"), ("print('{')", "no JSON")):

@@ -65,7 +65,8 @@ TEST_CASE("a code is explained by the row that says most of it", "[docs]") {
   says("dropout.rate.range", "would keep nothing");
   says("dropout.rate.range", "out of the attribute's range");
   says("adam.learning_rate.range", "learning rate");
-  says("slice.bounds.range", "the text");
+  says("slice.bounds.range", "the text gives the range");
+  CHECK(tool::explain_error(registry(), "sum.axes.twice").find("signature") == std::string::npos);
   CHECK(tool::explain_error(registry(), "no such code").empty());
 }
 

@@ -147,7 +147,15 @@ TEST_CASE("weights of a name that is taken are refused at the user's line", "[re
     return Mistake{"graph.name.taken", {"has a value called"}, make};
   };
   using namespace rnn;
+  for (const char* last : {"p/peephole_weights", "q/biases", "r/bias"})
+    g.variable(last, Tensor(f32, {1}));
+  const auto once = [](const std::function<void()>& make) {
+    return Mistake{"graph.name.taken", {"has a value called"}, make};
+  };
   refuses({
+      once([&] { lstm_layer_weights(g, "p", 3, 4, FWD, f32, true); }),
+      once([&] { gru_layer_weights(g, "q", 3, 4); }),
+      once([&] { lstm_block_weights(g, "r", 3, 4); }),
       twice([&] { lstm_layer_weights(g, "a", 3, 4, FWD, f32, true); }),
       twice([&] { lstm_block_weights(g, "b", 3, 4); }),
       twice([&] { lstmp_weights(g, "c", {.inputs = 3, .hidden = 4}); }),
@@ -159,6 +167,7 @@ TEST_CASE("weights of a name that is taken are refused at the user's line", "[re
       twice([&] { lstm_layer_norm_weights(g, "i", 3, 4); }),
       twice([&] { gru_layer_norm_weights(g, "j", 3, 4); }),
       twice([&] { min_gru_weights(g, "k", 3, 4); }),
+      twice([&] { min_lstm_weights(g, "n", 3, 4); }),
       twice([&] { ind_rnn_weights(g, "l", 3, 4); }),
       twice([&] { rnn_parameters(g, "m", 3, {.state_size = 4}); }),
   });

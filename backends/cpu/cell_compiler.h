@@ -114,7 +114,7 @@ class CellCompiler {
 
   bool is_outer_sum(Value v) const;
   bool is_sum(Value v) const;
-  // Whether a sum over rows, of a value or of outer products, is all that reads it.
+  // A sum over rows, of a value or of outer products, which nothing in the step reads.
   bool is_only_summed(const Node& n) const;
   void count_use_in_sum(Value v);
   // How many terms a' b such a sum has, up to one more than a program takes: an `add` of itself

@@ -51,8 +51,11 @@ RecurrentPiece::RecurrentPiece(const RecurrentPlan& plan, const KernelArgs& args
 void RecurrentPiece::run(Steps steps) {
   read_windows();
   if (steps.from == 0) begin_states();
-  for (int64_t s = steps.from; s < steps.end; s += plan_.ahead) {
-    const int64_t end = std::min(steps.end, s + plan_.ahead);
+  // Who follows, or is followed, goes half as far at once: the others wait for that.
+  const bool waited_for = args_.leader != nullptr || args_.progress != nullptr;
+  const int64_t at_once = waited_for ? (plan_.ahead + 1) / 2 : plan_.ahead;
+  for (int64_t s = steps.from; s < steps.end; s += at_once) {
+    const int64_t end = std::min(steps.end, s + at_once);
     if (args_.leader != nullptr) args_.leader->await(end);
     multiply_together(When::kBefore, s, end);
     share_.meet();

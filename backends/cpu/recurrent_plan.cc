@@ -74,8 +74,13 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
       }
     }
   }
-  const int64_t rows_ahead = largest < kBytesFromMemory ? kRowsAhead : kMostRowsAhead;
-  const int64_t most = rows_ahead / std::clamp<int64_t>(rows, 1, kMostRows);
+  const bool from_memory = largest >= kBytesFromMemory;
+  const int64_t piece = std::clamp<int64_t>(rows, 1, kMostRows);
+  int64_t most = (from_memory ? kMostRowsAhead : kRowsAhead) / piece;
+  // What waits for its sums waits for whole such parts: many rows do not take longer ones for that.
+  if (!from_memory && !program.outer_sums.empty())
+    most =
+        std::max(kRowsAhead / 2 / piece, std::min(most, kRowsToSum / std::max<int64_t>(1, rows)));
   ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
   for (const CellProgram::Product* p : products)
     gemm_scratch =
