@@ -219,8 +219,11 @@ void ThreadTeam::together(int members, const std::function<void(int)>& f) {
   state_->throw_failure();
 }
 
-void Progress::await(int64_t steps) const {
-  for (int i = 0; steps_.load(std::memory_order_acquire) < steps; ++i) {
+namespace {
+
+template <class Done>
+void spin_until(const Done& done) {
+  for (int i = 0; !done(); ++i) {
     if (i < kBarrierSpins) {
       relax();
     } else {
@@ -229,20 +232,21 @@ void Progress::await(int64_t steps) const {
   }
 }
 
-void Barrier::wait() {
-  if (members_ <= 1) return;
-  const uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.fetch_add(1, std::memory_order_release);
-    return;
-  }
-  for (int i = 0; phase_.load(std::memory_order_acquire) == phase; ++i) {
-    if (i < kBarrierSpins) {
-      relax();
-    } else {
-      std::this_thread::yield();
-    }
+}  // namespace
+
+void Progress::await(int64_t steps) const {
+  spin_until([&] { return steps_.load(std::memory_order_acquire) >= steps; });
+}
+
+// The others may be at this meeting, or already wait for the next.
+void Barrier::wait(int member) {
+  std::atomic<uint32_t>& own = lines_[static_cast<size_t>(member)].meetings;
+  const uint32_t meeting = own.load(std::memory_order_relaxed) + 1;
+  own.store(meeting, std::memory_order_release);
+  for (int m = 0; m < members_; ++m) {
+    if (m == member) continue;
+    const std::atomic<uint32_t>& other = lines_[static_cast<size_t>(m)].meetings;
+    spin_until([&] { return other.load(std::memory_order_acquire) + 1 != meeting; });
   }
 }
 

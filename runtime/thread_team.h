@@ -6,6 +6,7 @@
 // piece.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -59,17 +60,22 @@ class alignas(64) Progress {
   std::atomic<int64_t> steps_{0};
 };
 
-/// Where `members` threads wait for each other: spins some thousand times, then yields. Reusable.
+/// Where `members` threads, at most kMost, wait for each other: spins some thousand times, then
+/// yields. Reusable. Each tells the others by a line of memory of its own, so that a meeting takes
+/// as long as one line takes from core to core.
 class Barrier {
  public:
+  static constexpr int kMost = 8;
   explicit Barrier(int members) : members_(members) {}
-  /// Returns once all members wait.
-  void wait();
+  /// Returns once all members wait; `member`: which of them calls.
+  void wait(int member);
 
  private:
+  struct alignas(64) Line {
+    std::atomic<uint32_t> meetings{0};
+  };
   const int members_;
-  std::atomic<int> arrived_{0};
-  std::atomic<uint32_t> phase_{0};
+  std::array<Line, kMost> lines_;
 };
 
 }  // namespace rondo

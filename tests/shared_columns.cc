@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "error_code.h"
 #include "trained_lstm.h"
@@ -15,17 +16,18 @@ namespace rondo::test {
 namespace {
 
 TEST_CASE("threads that share the columns of a recurrence change no bit", "[share]") {
+  const int64_t width = GENERATE(256, 264);  // of 256 members have whole blocks of each gate
   for (const bool normalised : {false, true}) {
     for (const bool ragged : {false, true}) {
       for (const int64_t rows : {1, 3}) {
         for (const Precision p : {Precision::full, Precision::int8}) {
-          const Trained t = trained_lstm(rows, 264, ragged, normalised);
+          const Trained t = trained_lstm(rows, width, ragged, normalised);
           std::vector<Tensor> want;
           for (const int threads : {1, 2, 5}) {
             Session s(t.g, {.precision = p}, std::make_shared<ThreadTeam>(threads));
             const auto got = s.run(t.fetches, t.feeds);
             if (want.empty()) want = got;
-            INFO("rows " << rows << " ragged " << ragged << " threads " << threads);
+            INFO(width << ", rows " << rows << " ragged " << ragged << " threads " << threads);
             for (size_t i = 0; i < want.size(); ++i) CHECK(got[i].same_bits(want[i]));
           }
           if (p != Precision::full) continue;
@@ -65,12 +67,72 @@ TEST_CASE("threads that share columns wait where one reads what another writes",
          const Var h = tanh(matmul(z * rsqrt(sum(z * z, {.axes = {1}, .keep_dims = true})), w));
          return {{h}, {z, h}};
        }},
+      {"gates, each in its own columns",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var h = tanh(slice(z, 1, 0, 256) + x) * sigmoid(slice(z, 1, 256, 512));
+         return {{h}, {h}};
+       }},
+      {"columns of two gates at once",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var h = tanh(slice(z, 1, 0, 256) + x) * sigmoid(slice(z, 1, 256, 512));
+         return {{h}, {tanh(slice(z, 1, 128, 384)), h}};
+       }},
+      {"the first half of a gate alone",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var h = tanh(slice(z, 1, 0, 256) + x) * sigmoid(slice(z, 1, 256, 512));
+         return {{h}, {exp(slice(z, 1, 0, 128)), h}};
+       }},
+      {"the largest of a product's columns",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var most = reduce_max(z, {.axes = {1}, .keep_dims = true});
+         const Var h = tanh(slice(z, 1, 0, 256) + x - most) * sigmoid(slice(z, 1, 256, 512));
+         return {{h}, {h}};
+       }},
+      {"a product of a product",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var again = matmul(slice(z, 1, 256, 512), w);
+         const Var h = tanh(slice(z, 1, 0, 256) + x) * sigmoid(slice(again, 1, 0, 256));
+         return {{h}, {h}};
+       }},
+      {"a product of a product's parts",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w);
+         const Var again = matmul(concat(Vars{slice(z, 1, 0, 128), slice(x, 1, 0, 128)}, 1), w);
+         const Var h = tanh(slice(z, 1, 0, 256) + x) * sigmoid(slice(again, 1, 0, 256));
+         return {{h}, {h}};
+       }},
+      {"a state that is part of a product",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var z = matmul(s[0], w) + concat(Vars{x, x}, 1);
+         return {{slice(z, 1, 0, 256)}, {s[0]}};
+       }},
+      {"a result that is part of a state",
+       {256},
+       [](const Vars& s, const Var& x, const Var& w) -> RecurrenceStep {
+         const Var h = matmul(s[0], slice(w, 1, 0, 256)) + x;
+         return {{h}, {slice(h, 1, 0, 128)}};
+       }},
   };
   for (const Case& c : cases) {
     for (const auto& [steps, rows] : {std::pair<int64_t, int64_t>{140, 1}, {90, 3}}) {
       Graph g;
-      const Var x = g.placeholder("x", f32, {steps, rows, 264});
-      const Var w = g.variable("w", draw({264, 264}, f32, -0.1, 0.1, 2));
+      const int64_t width = c.widths[0];
+      const Var x = g.placeholder("x", f32, {steps, rows, width});
+      // Where that is whole blocks, two gates.
+      const Var w =
+          g.variable("w", draw({width, width % 256 == 0 ? 512 : width}, f32, -0.1, 0.1, 2));
       Vars states;
       for (const int64_t n : c.widths) states.push_back(fill(g, f32, {rows, n}, 0.5));
       const auto r = recurrence(
@@ -78,9 +140,9 @@ TEST_CASE("threads that share columns wait where one reads what another writes",
           [&](const Vars& s, const Vars& xs, const Vars&) { return c.cell(s, xs[0], w); });
       Vars fetches = r.ys;
       for (const Var& d : gradients(sum(square(r.ys.back())), {x, w})) fetches.push_back(d);
-      const std::vector<Feed> feeds{{x, draw({steps, rows, 264}, f32, -1, 1, 8)}};
+      const std::vector<Feed> feeds{{x, draw({steps, rows, width}, f32, -1, 1, 8)}};
       std::vector<Tensor> want;
-      for (const int threads : {1, 2, 8}) {
+      for (const int threads : {1, 2, 4, 8}) {
         Session s(g, {}, std::make_shared<ThreadTeam>(threads));
         for (int run = 0; run < (threads == 2 ? 3 : 1); ++run) {
           const auto got = s.run(fetches, feeds);

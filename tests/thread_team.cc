@@ -121,9 +121,9 @@ TEST_CASE("thread_team_members_meet_at_a_barrier") {
   team.together(members, [&](int m) {
     for (int step = 1; step <= kSteps; ++step) {
       at[static_cast<size_t>(m)] = step;
-      barrier.wait();
+      barrier.wait(m);
       for (const int other : at) wrong += other != step;
-      barrier.wait();
+      barrier.wait(m);
     }
   });
   CHECK(wrong == 0);

@@ -55,7 +55,7 @@ class Recurrent final : public PreparedKernel {
     if (plan_.worth_sharing() &&
         parts_of(plan_.rows, kFewestRows) < std::min(threads, kMostMembers))
       return 0;
-    const int64_t each = std::clamp(parts_of(plan_.rows, threads), kFewestRows, kMostRows);
+    const int64_t each = std::clamp(parts_of(plan_.rows, threads), kFewestRows, plan_.most_rows);
     return std::max<int64_t>(1, parts_of(plan_.rows, each));
   }
   int64_t steps() const override { return plan_.steps; }

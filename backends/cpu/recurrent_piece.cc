@@ -212,7 +212,16 @@ struct RecurrentPiece::Rows {
   const void *a[kMost], *c[kMost], *begins[kMost];
   void* y[kMost];
   int64_t count = 0;
+
+  // To other columns of what is written, and of what that begins with.
+  void move(int64_t bytes, bool begins_with_rows) {
+    for (int64_t i = 0; i < count && bytes != 0; ++i) {
+      y[i] = static_cast<std::byte*>(y[i]) + bytes;
+      if (begins_with_rows) c[i] = static_cast<const std::byte*>(c[i]) + bytes;
+    }
+  }
 };
+
 // The products that are done for many steps at once, for the steps [from, end).
 void RecurrentPiece::multiply_together(When when, int64_t from, int64_t end) {
   for (const CellProgram::Product* p : plan_.products) {
@@ -234,6 +243,7 @@ void RecurrentPiece::move(
     Rows rows;
     add_rows(*p, rows);
     multiply(*p, rows);
+    if (own_unit(*p) != 0) return;
   } else if (const auto* c = std::get_if<CellProgram::Copy>(&m)) {
     copy(c->from, c->to);
   } else if (share_.member == 0) {
@@ -244,41 +254,49 @@ void RecurrentPiece::move(
   share_.meet();
 }
 
-// With the columns that are this member's.
 void RecurrentPiece::add_rows(const CellProgram::Product& p, Rows& rows) const {
-  const size_t skip = static_cast<size_t>(share_.of(p.n, plan_.gemm.block).begin) * plan_.element;
   for (int64_t i = 0; i < active_count_; ++i, ++rows.count) {
     rows.a[rows.count] = at(p.a, active_[i]);
-    rows.y[rows.count] = at(p.y, active_[i]) + skip;
-    if (p.c) rows.c[rows.count] = at(*p.c, active_[i]) + skip;
+    rows.y[rows.count] = at(p.y, active_[i]);
+    if (p.c) rows.c[rows.count] = at(*p.c, active_[i]);
     if (p.begins != nullptr) rows.begins[rows.count] = at(p.begins->a, active_[i]);
   }
 }
-void RecurrentPiece::multiply(const CellProgram::Product& p, const Rows& rows) const {
-  const auto c = share_.of(p.n, plan_.gemm.block);
-  if (rows.count == 0 || c.count() == 0) return;
+
+// The width of the gates of which each member multiplies, and then reads, columns of its own; 0
+// where members read each other's.
+int64_t RecurrentPiece::own_unit(const CellProgram::Product& p) const {
+  const int64_t unit = share_.members == 1 ? 0 : plan_.units[p.index];
+  return unit % (plan_.gemm.block * share_.members) == 0 ? unit : 0;
+}
+
+// The columns that are this member's, of each gate or of all.
+void RecurrentPiece::multiply(const CellProgram::Product& p, Rows& rows) const {
+  const int64_t own = own_unit(p), unit = own != 0 ? own : p.n;
+  const auto columns = share_.of(unit, plan_.gemm.block);
+  if (rows.count == 0 || columns.count() == 0) return;
   // Few rows wait for the matrix: of what the step before read last some is in the cache.
   constexpr int64_t kFewRows = 8;
   const bool back = rows.count <= kFewRows && t_ % 2 != 0;
-  const size_t skip = static_cast<size_t>(c.begin) * plan_.element;
-  const auto packed = [&](const CellProgram::Product& of) {
-    return args_.packed[of.index] + plan_.gemm.packed_bytes(of.k, plan_.gemm.block) *
-                                        static_cast<size_t>(c.begin / plan_.gemm.block);
-  };
-  GemmRows g{rows.a,
-             1,
-             rows.y,
-             p.c ? rows.c : nullptr,
-             p.bias ? at(*p.bias, 0) + skip : nullptr,
-             rows.count,
-             scratch_,
-             back};
+  GemmRows g{rows.a, 1, rows.y, p.c ? rows.c : nullptr, nullptr, rows.count, scratch_, back};
   if (p.begins != nullptr) {
     g.first = rows.begins;
     g.first_k = p.begins->k;
-    g.first_packed = packed(*p.begins);
   }
-  plan_.gemm.run(g, p.k, packed(p), c.count());
+  const int64_t gates = p.n / unit;
+  int64_t at_column = 0;  // that the rows point at
+  for (int64_t i = 0; i < gates; ++i) {
+    const int64_t column = (back ? gates - 1 - i : i) * unit + columns.begin;
+    const auto packed = [&](const CellProgram::Product& of) {
+      return args_.packed[of.index] + plan_.gemm.packed_bytes(of.k, plan_.gemm.block) *
+                                          static_cast<size_t>(column / plan_.gemm.block);
+    };
+    rows.move((column - at_column) * static_cast<int64_t>(plan_.element), p.c.has_value());
+    at_column = column;
+    if (p.bias) g.bias = at(*p.bias, 0) + static_cast<size_t>(column) * plan_.element;
+    if (p.begins != nullptr) g.first_packed = packed(*p.begins);
+    plan_.gemm.run(g, p.k, packed(p), columns.count());
+  }
 }
 
 // Rows that follow each other go through the program together, as many as fit a tile.

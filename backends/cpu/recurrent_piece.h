@@ -26,7 +26,7 @@ class RecurrentPiece {
     }
     Columns part_of(int64_t width, int64_t grain) const;
     void meet() const {
-      if (barrier != nullptr) barrier->wait();
+      if (barrier != nullptr) barrier->wait(member);
     }
   };
 
@@ -53,7 +53,8 @@ class RecurrentPiece {
       const std::variant<CellProgram::Copy, CellProgram::Product, CellProgram::Reduction>& m) const;
   void multiply_together(When when, int64_t from, int64_t end);
   void add_rows(const CellProgram::Product& p, Rows& rows) const;
-  void multiply(const CellProgram::Product& p, const Rows& rows) const;
+  void multiply(const CellProgram::Product& p, Rows& rows) const;
+  int64_t own_unit(const CellProgram::Product& p) const;
   void evaluate(const CellProgram::Group& g) const;
   void spread_number(const CellProgram::Group& g, size_t k, TileProgram::Frame& frame,
                      int64_t first, int64_t rows, int64_t width) const;

@@ -75,7 +75,8 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
     }
   }
   const bool from_memory = largest >= kBytesFromMemory;
-  const int64_t piece = std::clamp<int64_t>(rows, 1, kMostRows);
+  if (step_bytes > kBytesBeyondCore) most_rows = kMostRows;
+  const int64_t piece = std::clamp<int64_t>(rows, 1, most_rows);
   int64_t most = (from_memory ? kMostRowsAhead : kRowsAhead) / piece;
   // What waits for its sums waits for whole such parts: many rows do not take longer ones for that.
   if (!from_memory && !program.outer_sums.empty())
@@ -83,8 +84,7 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
         std::max(kRowsAhead / 2 / piece, std::min(most, kRowsToSum / std::max<int64_t>(1, rows)));
   ahead = std::clamp<int64_t>(most, 1, std::max<int64_t>(1, steps));
   for (const CellProgram::Product* p : products)
-    gemm_scratch =
-        std::max(gemm_scratch, gemm.scratch_bytes(ahead * std::min(rows, kMostRows), p->k));
+    gemm_scratch = std::max(gemm_scratch, gemm.scratch_bytes(ahead * piece, p->k));
   scratch = std::max(align_up(scratch), align_up(gemm_scratch));
   place_states(call);
   if (!program.outer_sums.empty()) {
@@ -101,6 +101,14 @@ RecurrentPlan::RecurrentPlan(const KernelCall& call, CellProgram cell)
   scratch_at = take(scratch * static_cast<size_t>(worth_sharing() ? kMostMembers : pieces));
   place_sums();
   ends_are_own = find_own_ends();
+  units.assign(program.products, 0);
+  for (const CellProgram::Stage& s : program.stages) {
+    for (size_t i = 0; i < s.moves.size(); ++i) {
+      const auto* p = std::get_if<CellProgram::Product>(&s.moves[i]);
+      if (p != nullptr && p->when == CellProgram::Product::When::kInStep)
+        units[p->index] = unit_of(s, i);
+    }
+  }
 }
 
 // y = c + a W and then y + h Wr in one pass over the columns, with the same bits.
@@ -235,6 +243,47 @@ bool RecurrentPlan::find_own_ends() const {
   }
   return std::all_of(program.ends.begin(), program.ends.end(),
                      [&](const CellProgram::Copy& c) { return own(c.from); });
+}
+
+// Of what width the columns are that members can have for themselves in a product and in the groups
+// behind it, so that they need not meet between: that of the groups, which read gates side by side.
+// 0 where somebody would read what another writes. (No two values of a step lie in one place.)
+int64_t RecurrentPlan::unit_of(const CellProgram::Stage& stage, size_t move) const {
+  const auto& product = std::get<CellProgram::Product>(stage.moves[move]);
+  const auto read_by = [&](const Place& p) {
+    const Place& y = product.y;
+    return p.home == y.home && p.index == y.index && p.column < y.column + y.width &&
+           y.column < p.column + p.width;
+  };
+  for (size_t i = move + 1; i < stage.moves.size(); ++i) {
+    if (const auto* c = std::get_if<CellProgram::Copy>(&stage.moves[i])) {
+      if (read_by(c->from)) return 0;
+    } else if (const auto* r = std::get_if<CellProgram::Reduction>(&stage.moves[i])) {
+      if (read_by(r->from)) return 0;
+    } else {
+      const auto& p = std::get<CellProgram::Product>(stage.moves[i]);
+      if (read_by(p.a) || (p.c && read_by(*p.c))) return 0;
+    }
+  }
+  int64_t unit = 0;
+  for (const CellProgram::Group& g : stage.groups) {
+    for (const Place& p : g.inputs) {
+      if (!read_by(p)) continue;
+      if (unit == 0) unit = g.width;
+      const bool own = g.width == unit && p.width == unit && product.n % unit == 0 &&
+                       p.column >= product.y.column && (p.column - product.y.column) % unit == 0;
+      if (!own) return 0;
+    }
+  }
+  if (&stage != &program.stages.back()) return stage.groups.empty() ? 0 : unit;
+  const bool waits_behind = !stage.groups.empty() && !ends_are_own;
+  for (size_t i = 0; i < program.next.size() && !waits_behind; ++i) {
+    if (!program.is_in_place(i) && read_by(program.next[i])) return 0;
+  }
+  for (const CellProgram::Copy& c : program.ends) {
+    if (!waits_behind && read_by(c.from)) return 0;
+  }
+  return unit == 0 ? product.n : unit;
 }
 
 }  // namespace rondo::cpu

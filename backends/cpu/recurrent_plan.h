@@ -10,12 +10,15 @@
 #include <rondo/backends/cpu/cell_program.h>
 #include <rondo/backends/cpu/row_gemm.h>
 #include <rondo/backends/cpu/scratchpads.h>
+#include <rondo/runtime/thread_team.h>
 
 namespace rondo::cpu {
 
-/// Rows that one thread takes through time together, so that they share the reading of weights;
-/// fewer where there are threads to spare. No row's bits depend on its neighbours.
-inline constexpr int64_t kMostRows = 32, kFewestRows = 4;
+/// Rows that one thread takes through time together, so that they share the reading of weights:
+/// kManyRows, kMostRows where a step's weights are more than a core's own cache holds, and fewer
+/// where there are threads to spare. No row's bits depend on its neighbours.
+inline constexpr int64_t kMostRows = 64, kManyRows = 32, kFewestRows = 4;
+inline constexpr size_t kBytesBeyondCore = size_t{2} << 20;
 /// Rows of products that need not be done step by step: so many share the reading of their matrix,
 /// and more that of one that comes from memory each time.
 inline constexpr int64_t kRowsAhead = 128, kMostRowsAhead = 256;
@@ -24,7 +27,7 @@ inline constexpr size_t kBytesFromMemory = size_t{8} << 20;
 /// gave is still in the cache.
 inline constexpr int64_t kRowsToSum = 128;
 /// Threads that share the columns where there are fewer pieces than threads.
-inline constexpr int kMostMembers = 8;
+inline constexpr int kMostMembers = Barrier::kMost;
 
 struct RecurrentPlan {
   RecurrentPlan(const KernelCall& call, CellProgram cell);
@@ -36,10 +39,12 @@ struct RecurrentPlan {
   bool reverse;
   std::string title;  ///< for errors
   int64_t steps = 0, rows = 0;
+  int64_t most_rows = kManyRows;       ///< of a piece
   int64_t ahead = 1;                   ///< steps whose products are done together
   int64_t to_sum = 0;                  ///< steps that are added up together; 0: nothing is
   size_t step_bytes = 0;               ///< of the matrices that each step reads
   bool ends_are_own = false;           ///< see find_own_ends
+  std::vector<int64_t> units;          ///< of each product, see unit_of
   std::vector<bool> step_xs, step_ys;  ///< what the groups of a step read and write
   std::vector<const CellProgram::Product*> products;
   std::vector<Packing> packings;  ///< of their matrices
@@ -106,6 +111,7 @@ struct RecurrentPlan {
   int64_t steps_kept(CellProgram::Kept k) const;
   void locate(const KernelCall& call, const std::vector<size_t>& buffers, Place& p) const;
   bool find_own_ends() const;
+  int64_t unit_of(const CellProgram::Stage& stage, size_t move) const;
   size_t take(size_t bytes);
 };
 

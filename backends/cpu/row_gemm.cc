@@ -118,7 +118,7 @@ HWY_INLINE hn::Vec<D> load_some(D d, const hn::TFromD<D>* from, int64_t count) {
 // the sums are kept in memory: a quarter of the speed.
 template <class T, bool kByDepth, int64_t R, int64_t S>
 HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w, int64_t first,
-                     int64_t n) {
+                     int64_t n, Ahead ahead) {
   constexpr int64_t kWide = S * kVectors;
   const hn::ScalableTag<T> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -171,6 +171,7 @@ HWY_INLINE void tile(const GemmRows& g, int64_t first_row, int64_t k, const T* w
     }
   }
   for (int64_t i = 0, at = 0; i < k; ++i, at += g.a_step, w += kVectors * lanes) {
+    if (S == 1 && !kByDepth) ahead.fetch();
     hn::Vec<decltype(d)> column[kWide];
 #pragma GCC unroll 16
     for (int64_t v = 0; v < kWide; ++v)
@@ -205,9 +206,14 @@ struct Tiles {
   int64_t k, n;
   const T* packed;
 
+  HWY_INLINE Ahead ahead(int64_t next, int64_t i) const {
+    const int64_t bytes = block_columns<T>() * static_cast<int64_t>(sizeof(T));
+    return {next < 0 ? nullptr : packed + next * k, bytes, k, i, packed};
+  }
   template <int64_t R, int64_t S>
-  HWY_INLINE void tile(int64_t first_row, int64_t first) const {
-    cpu::HWY_NAMESPACE::tile<T, kByDepth, R, S>(g, first_row, k, packed + first * k, first, n);
+  HWY_INLINE void tile(int64_t first_row, int64_t first, Ahead ahead) const {
+    cpu::HWY_NAMESPACE::tile<T, kByDepth, R, S>(g, first_row, k, packed + first * k, first, n,
+                                                ahead);
   }
 };
 

@@ -248,7 +248,7 @@ struct Results {
 
 template <class K, int64_t R, int64_t S>
 HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int64_t k,
-                     const std::byte* panels, int64_t first, int64_t n) {
+                     const std::byte* panels, int64_t first, int64_t n, Ahead ahead) {
   constexpr int64_t kWide = S * kVectors;
   const I32 di;
   const int64_t groups = groups_of<K>(k), words = block_columns();
@@ -265,6 +265,7 @@ HWY_INLINE void tile(const GemmRows& g, const Groups& a, int64_t first_row, int6
   }
   const int32_t* w = w0;
   for (int64_t i = 0; i < groups; ++i, w += words) {
+    if (S == 1) ahead.fetch();
     hn::Vec<I32> column[kWide];
 #pragma GCC unroll 16
     for (int64_t v = 0; v < kWide; ++v)
@@ -294,11 +295,15 @@ struct Tiles {
   int64_t k, n;
   const std::byte* packed;
 
+  const std::byte* panels(int64_t first) const {
+    return packed + static_cast<size_t>(first / block_columns()) * panel_bytes<K>(k);
+  }
+  HWY_INLINE Ahead ahead(int64_t next, int64_t i) const {
+    return {next < 0 ? nullptr : panels(next), block_columns() * 4, groups_of<K>(k), i, packed};
+  }
   template <int64_t R, int64_t S>
-  HWY_INLINE void tile(int64_t first_row, int64_t first) const {
-    const std::byte* const panels =
-        packed + static_cast<size_t>(first / block_columns()) * panel_bytes<K>(k);
-    cpu::HWY_NAMESPACE::tile<K, R, S>(g, a, first_row, k, panels, first, n);
+  HWY_INLINE void tile(int64_t first_row, int64_t first, Ahead ahead) const {
+    cpu::HWY_NAMESPACE::tile<K, R, S>(g, a, first_row, k, panels(first), first, n, ahead);
   }
 };
 
