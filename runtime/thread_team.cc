@@ -238,6 +238,10 @@ void Progress::await(int64_t steps) const {
   spin_until([&] { return steps_.load(std::memory_order_acquire) >= steps; });
 }
 
+Barrier::Barrier(int members) : members_(members) {
+  if (members > kMost) fail_internal("a barrier of ", members, " members, of ", kMost, " at most");
+}
+
 // The others may be at this meeting, or already wait for the next.
 void Barrier::wait(int member) {
   std::atomic<uint32_t>& own = lines_[static_cast<size_t>(member)].meetings;

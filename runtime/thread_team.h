@@ -66,7 +66,7 @@ class alignas(64) Progress {
 class Barrier {
  public:
   static constexpr int kMost = 8;
-  explicit Barrier(int members) : members_(members) {}
+  explicit Barrier(int members);
   /// Returns once all members wait; `member`: which of them calls.
   void wait(int member);
 

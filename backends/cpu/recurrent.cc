@@ -1,7 +1,7 @@
 // The recurrent engine: one driver for every cell whose body is products, elementwise work and
 // reductions of a row. Rows are independent, so each piece of rows runs through all of time on one
 // thread, without a barrier; a row costs only the steps of its own window. Where rows are fewer
-// than threads, these share the columns and meet twice a step.
+// than threads, these share the columns and meet at each step.
 #include <algorithm>
 #include <cstring>
 #include <functional>
@@ -56,7 +56,10 @@ class Recurrent final : public PreparedKernel {
         parts_of(plan_.rows, kFewestRows) < std::min(threads, kMostMembers))
       return 0;
     const int64_t each = std::clamp(parts_of(plan_.rows, threads), kFewestRows, plan_.most_rows);
-    return std::max<int64_t>(1, parts_of(plan_.rows, each));
+    const int64_t parts = std::max<int64_t>(1, parts_of(plan_.rows, each));
+    if (parts <= threads) return parts;
+    // As many for each thread, that none waits for another's last one.
+    return std::min(parts_of(parts, threads) * threads, parts_of(plan_.rows, kFewestRows));
   }
   int64_t steps() const override { return plan_.steps; }
   int64_t steps_to_sum() const override { return plan_.to_sum; }

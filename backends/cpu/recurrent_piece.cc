@@ -264,10 +264,12 @@ void RecurrentPiece::add_rows(const CellProgram::Product& p, Rows& rows) const {
 }
 
 // The width of the gates of which each member multiplies, and then reads, columns of its own; 0
-// where members read each other's.
+// where members read each other's. Products and groups must cut a gate at the same columns, and few
+// rows want pairs of blocks. In fewer bits a gate alone is not worth narrowing the rows again.
 int64_t RecurrentPiece::own_unit(const CellProgram::Product& p) const {
-  const int64_t unit = share_.members == 1 ? 0 : plan_.units[p.index];
-  return unit % (plan_.gemm.block * share_.members) == 0 ? unit : 0;
+  if (share_.members == 1 || plan_.gemm.precision != Precision::full) return 0;
+  const int64_t unit = plan_.units[p.index];
+  return unit % (std::max(2 * plan_.gemm.block, kGrain) * share_.members) == 0 ? unit : 0;
 }
 
 // The columns that are this member's, of each gate or of all.

@@ -22,6 +22,7 @@ constexpr int64_t kRows = 6;
 
 // What a tile brings nearer while it multiplies, a line with each k: its part of the block that
 // comes next. Tiles share that block, as the machine keeps only some lines on their way at a time.
+// (Of vectors of 16 bytes a block has no whole line each k, and nothing is brought.)
 struct Ahead {
   const std::byte* line;
   int64_t step;  // 0 where there is nothing more: a line that is here is asked for again
