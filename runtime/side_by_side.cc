@@ -216,9 +216,11 @@ class Rounds {
   };
   // Reached also when the work failed: nobody waits for it any more.
   struct AtEnd {
-    Progress& progress;
+    Progress* progress;
     int64_t steps;
-    ~AtEnd() { progress.reach(steps); }
+    ~AtEnd() {
+      if (progress != nullptr) progress->reach(steps);
+    }
   };
   static constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
 
@@ -241,7 +243,7 @@ class Rounds {
       if (l.broken) l.done[part].reach(kAll);  // nobody waits for it any more
       return;
     }
-    AtEnd end{l.done[part], kAll};
+    AtEnd end{&l.done[part], kAll};
     l.done[part].await(steps->from);
     for (int i = 0; l.summed && i < threads_; ++i)
       l.summed[static_cast<size_t>(i)].await(steps->from);
@@ -257,13 +259,15 @@ class Rounds {
         throw;
       }
     });
-    if (steps->end < l.steps) end.steps = steps->end;
+    // The kernel has told how far it came. Said again by a thread that was held up, it would undo
+    // what the next round has told meanwhile.
+    if (steps->end < l.steps && !l.broken) end.progress = nullptr;
   }
 
   void sum_part(Loop& l, int64_t round, int64_t part) {
     const std::optional<Steps> steps = steps_of(l, round);
     if (!steps) return;
-    const AtEnd end{l.summed[static_cast<size_t>(part)], steps->end};
+    const AtEnd end{&l.summed[static_cast<size_t>(part)], steps->end};
     // Of no steps too, all parts have begun and ended.
     for (int64_t i = 0; i < l.parts; ++i)
       l.done[static_cast<size_t>(i)].await(std::max<int64_t>(1, steps->end));
